@@ -1,0 +1,17 @@
+//! An event store on RethinkDB or PostgreSQL, and the parts of a daemon that keeps disposable read
+//! models in PostgreSQL.
+//!
+//! Writers embed [`store`]: append events to a stream under optimistic concurrency, load them back.
+//! With `default-features = false` and one of the features `rethinkdb` and `postgres`, nothing else is
+//! compiled. The modules below are in reading order, and each imports only from those above it;
+//! `docs/architecture.md` has the picture.
+
+pub mod event;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+pub mod store;
+
+mod backoff;
+
+#[cfg(feature = "daemon")]
+pub mod private_server;

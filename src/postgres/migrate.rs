@@ -1,0 +1,36 @@
+//! The daemon's own schema, `projectord`, from `migrations/`.
+
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use thiserror::Error;
+
+use super::describe;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, Error)]
+pub enum MigrateError {
+    /// PostgreSQL refused or could not be reached.
+    #[error("cannot prepare the schema `projectord`: {}", describe(.0))]
+    Postgres(#[from] sqlx::Error),
+    /// The schema is not one that this version knows.
+    #[error("cannot prepare the schema `projectord`: {0}")]
+    Unknown(sqlx::migrate::MigrateError),
+}
+
+/// Creates or updates the schema. Safe to repeat, and to run from several processes at once.
+///
+/// # Errors
+/// When PostgreSQL cannot be reached or refuses, or when a newer version has been here before.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    let mut migrator = Migrator { ..Migrator::with_migrations(MIGRATIONS.migrations.to_vec()) };
+    migrator.create_schema("projectord");
+    migrator.dangerous_set_table_name("projectord.migrations");
+    migrator.run(pool).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+            MigrateError::Postgres(error)
+        }
+        other => MigrateError::Unknown(other),
+    })
+}

@@ -1,0 +1,9 @@
+//! PostgreSQL: connecting, the daemon's own schema, and what an error means.
+
+mod error;
+mod migrate;
+mod options;
+
+pub use error::{Class, classify, describe};
+pub use migrate::{MigrateError, migrate};
+pub use options::{Options, UrlError};

@@ -1,0 +1,66 @@
+//! How to connect.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use thiserror::Error;
+
+/// How to connect to PostgreSQL, and what every session is set to.
+#[derive(Debug, Clone)]
+pub struct Options {
+    connect: PgConnectOptions,
+}
+
+/// The URL is not one. The URL itself is not repeated, since it may hold a password.
+#[derive(Debug, Error)]
+#[error("not a PostgreSQL URL (postgres://user:password@host:port/database): {0}")]
+pub struct UrlError(String);
+
+impl FromStr for Options {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(UrlError("it does not begin with postgres://".into()));
+        }
+        let connect = PgConnectOptions::from_str(url).map_err(|error| UrlError(error.to_string()))?;
+        // A dead peer is noticed by the server after some 15 s, so that its locks go (the client side
+        // has its own deadlines). JIT costs more than it gains on handlers called once a batch.
+        let connect = connect.application_name("projectord").options([
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "2"),
+            ("tcp_keepalives_count", "4"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            ("jit", "off"),
+        ]);
+        Ok(Self { connect })
+    }
+}
+
+impl Options {
+    /// The same, with a limit on each statement.
+    #[must_use]
+    pub fn statement_timeout(mut self, limit: Duration) -> Self {
+        self.connect = self.connect.options([("statement_timeout", limit.as_millis().to_string())]);
+        self
+    }
+
+    /// `host:port/database`, without user and password.
+    pub fn place(&self) -> String {
+        let host = match self.connect.get_socket() {
+            Some(path) => path.display().to_string(),
+            None => self.connect.get_host().to_owned(),
+        };
+        format!("{host}:{}/{}", self.connect.get_port(), self.connect.get_database().unwrap_or(""))
+    }
+
+    /// A pool that connects when first asked.
+    pub fn pool(&self, connections: u32) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy_with(self.connect.clone())
+    }
+}

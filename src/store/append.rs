@@ -1,0 +1,159 @@
+//! What every backend does alike: refuse, try, retry with the same commit id, give up at the deadline.
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Appended, AppendError, EventStream, ExpectedVersion, LoadError};
+use crate::backoff::Backoff;
+use crate::event::{Commit, Limits, Refusal, StreamId, Version};
+
+/// How an embedded store behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How large a commit may be.
+    pub limits: Limits,
+    /// How long an append or a load goes on trying. 10 s unless set.
+    pub deadline: Duration,
+    /// The most connections held at once. 16 unless set.
+    pub connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { limits: Limits::default(), deadline: Duration::from_secs(10), connections: 16 }
+    }
+}
+
+/// What trying to append at one place found.
+#[cfg_attr(not(any(feature = "postgres", feature = "rethinkdb", feature = "testing")), expect(dead_code))]
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The commit stands there, now or since an earlier try.
+    Appended,
+    /// The stream is elsewhere.
+    Occupied { actual: Version },
+    /// The stream holds another type of aggregate.
+    OtherType { actual: String },
+}
+
+/// What a backend's operation met.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// Whether trying again can help.
+    pub(super) retry: bool,
+}
+
+/// What a backend must know to be a store.
+#[async_trait]
+pub(super) trait Backend: Send + Sync {
+    /// Appends `commit` after version `at`, unless something else stands there.
+    ///
+    /// Must be safe to repeat: the same commit id at the same place is [`Outcome::Appended`] again.
+    async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure>;
+
+    /// The stream's version; zero where it has no events.
+    async fn head(&self, stream: StreamId) -> Result<Version, Failure>;
+
+    /// Its events from `from` on. `Err` inside `Ok` is final.
+    async fn try_load(
+        &self,
+        stream: StreamId,
+        from: Version,
+    ) -> Result<Result<EventStream, LoadError>, Failure>;
+}
+
+/// [`EventStore::append_to_stream`](super::EventStore::append_to_stream) on any backend.
+pub(super) async fn append(
+    backend: &dyn Backend,
+    settings: &Settings,
+    stream: StreamId,
+    expected: ExpectedVersion,
+    commit: Commit,
+) -> Result<Appended, AppendError> {
+    let commit = commit.prepare(stream, &settings.limits)?;
+    let mut tries = Tries::new(settings.deadline);
+    let unavailable = |tries: &Tries, reason| AppendError::Unavailable {
+        stream,
+        commit: commit.id,
+        tries: tries.count,
+        reason,
+    };
+    let mut at = match expected {
+        ExpectedVersion::NoStream => Version::ZERO,
+        ExpectedVersion::Exact(version) => version,
+        ExpectedVersion::Any => {
+            tries.until_ok(|| backend.head(stream)).await.map_err(|reason| unavailable(&tries, reason))?
+        }
+    };
+    loop {
+        let outcome = tries
+            .until_ok(|| backend.try_append(stream, at, &commit))
+            .await
+            .map_err(|reason| unavailable(&tries, reason))?;
+        match outcome {
+            Outcome::Appended => {
+                return Ok(Appended { first: at.next(), version: at.plus(commit.len()) });
+            }
+            Outcome::Occupied { actual } if expected == ExpectedVersion::Any => at = actual,
+            Outcome::Occupied { actual } => return Err(AppendError::Conflict { stream, expected, actual }),
+            Outcome::OtherType { actual } => {
+                let reason = format!("the stream is of type {actual:?}, not {:?}", commit.stream_type);
+                return Err(Refusal { stream, place: String::new(), reason, too_large: false }.into());
+            }
+        }
+    }
+}
+
+/// [`EventStore::load_stream`](super::EventStore::load_stream) on any backend.
+pub(super) async fn load(
+    backend: &dyn Backend,
+    settings: &Settings,
+    stream: StreamId,
+    from: Version,
+) -> Result<EventStream, LoadError> {
+    let mut tries = Tries::new(settings.deadline);
+    tries
+        .until_ok(|| backend.try_load(stream, from))
+        .await
+        .map_err(|reason| LoadError::Unavailable { stream, reason })?
+}
+
+/// Tries of one call, under one deadline.
+struct Tries {
+    deadline: Instant,
+    backoff: Backoff,
+    count: u32,
+}
+
+impl Tries {
+    fn new(deadline: Duration) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+        Self { deadline: Instant::now() + deadline, backoff, count: 0 }
+    }
+
+    /// The first success, or what the last failure said.
+    async fn until_ok<T, F>(&mut self, mut attempt: impl FnMut() -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut last = String::from("no answer before the deadline");
+        loop {
+            self.count += 1;
+            match timeout_at(self.deadline, attempt()).await {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(failure)) if failure.retry => last = failure.reason,
+                Ok(Err(failure)) => return Err(failure.reason),
+                Err(_) => return Err(last),
+            }
+            let wait = self.backoff.next_wait();
+            if Instant::now() + wait >= self.deadline {
+                return Err(last);
+            }
+            sleep(wait).await;
+        }
+    }
+}

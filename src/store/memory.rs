@@ -1,0 +1,96 @@
+//! A store in memory, for the tests of programs that embed the store.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use chrono::Utc;
+
+use super::append::{self, Backend, Failure, Outcome};
+use super::{Appended, AppendError, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
+use crate::event::{Commit, Event, StreamId, Version};
+
+/// Keeps every stream in memory. Passes the same contract tests as the backends that last.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    streams: Mutex<HashMap<StreamId, Vec<Event>>>,
+    settings: Settings,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(settings: Settings) -> Self {
+        Self { streams: Mutex::default(), settings }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, Vec<Event>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl EventStore for MemoryStore {
+    async fn append_to_stream(
+        &self,
+        stream: StreamId,
+        expected: ExpectedVersion,
+        commit: Commit,
+    ) -> Result<Appended, AppendError> {
+        append::append(self, &self.settings, stream, expected, commit).await
+    }
+
+    async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
+        append::load(self, &self.settings, stream, from).await
+    }
+}
+
+#[async_trait]
+impl Backend for MemoryStore {
+    async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
+        let mut streams = self.streams();
+        let events = streams.get(&stream).map_or(&[][..], Vec::as_slice);
+        let commit_at = |version: Version| {
+            let index = usize::try_from(version.0).ok()?.checked_sub(1)?;
+            events.get(index).map(|event| event.commit_id)
+        };
+        if commit_at(at.next()) == Some(commit.id) && commit_at(at) != Some(commit.id) {
+            return Ok(Outcome::Appended);
+        }
+        let actual = Version(events.len() as u64);
+        if actual != at {
+            return Ok(Outcome::Occupied { actual });
+        }
+        if let Some(first) = events.first().filter(|first| first.stream_type != commit.stream_type) {
+            return Ok(Outcome::OtherType { actual: first.stream_type.clone() });
+        }
+        let recorded_at = Utc::now();
+        let new = commit.events.iter().zip(1..).map(|(event, nth)| Event {
+            stream_id: stream,
+            stream_type: commit.stream_type.clone(),
+            version: at.plus(nth),
+            event_type: event.event_type.clone(),
+            data: event.data.clone(),
+            metadata: event.metadata.clone(),
+            commit_id: commit.id,
+            recorded_at,
+        });
+        streams.entry(stream).or_default().extend(new);
+        Ok(Outcome::Appended)
+    }
+
+    async fn head(&self, stream: StreamId) -> Result<Version, Failure> {
+        Ok(Version(self.streams().get(&stream).map_or(0, Vec::len) as u64))
+    }
+
+    async fn try_load(
+        &self,
+        stream: StreamId,
+        from: Version,
+    ) -> Result<Result<EventStream, LoadError>, Failure> {
+        let streams = self.streams();
+        let Some(events) = streams.get(&stream) else { return Ok(Err(LoadError::NotFound(stream))) };
+        let version = Version(events.len() as u64);
+        let events = events.iter().filter(|event| event.version >= from).cloned().collect();
+        Ok(Ok(EventStream { events, version }))
+    }
+}

@@ -1,0 +1,177 @@
+//! Appending and loading.
+
+use async_trait::async_trait;
+use reql::cmd::ReadMode;
+use reql::{Command, r};
+use serde_json::Value;
+
+use super::super::append::{Backend, Failure, Outcome};
+use super::super::{EventStream, LoadError};
+use super::document::{self, CommitKey, StoredCommit};
+use super::driver::{QueryError, QueryErrorKind};
+use super::term::{
+    Term, aggregates, bind, commit_keys, commits_from, events, field, insert_hard, json, move_head, object, or,
+    term,
+};
+use super::RethinkStore;
+use crate::event::{Commit, Limits, StreamId, Version};
+
+/// How far before the asked version a load looks for the commit that holds it, at first.
+const LOOK_BACK: u64 = 16;
+
+#[async_trait]
+impl Backend for RethinkStore {
+    async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
+        loop {
+            let seen = self.pool.row(append_query(stream, at, commit)).await?;
+            let head = match seen["outcome"].as_str() {
+                Some("appended") => return Ok(Outcome::Appended),
+                Some("other_type") => {
+                    return Ok(Outcome::OtherType { actual: seen["type"].as_str().unwrap_or("").into() });
+                }
+                _ => Version(seen["version"].as_u64().unwrap_or(0)),
+            };
+            // Something stands at the place, or the head is elsewhere: see what is durable there.
+            let found = self.look(stream, at, head).await?;
+            if found.version > head {
+                let _ = self.pool.rows(move_head(stream, &commit.stream_type, found.version.0)).await?;
+            }
+            if found.at_place == Some(commit.id) {
+                return Ok(Outcome::Appended);
+            }
+            if found.version != at {
+                return Ok(Outcome::Occupied { actual: found.version });
+            }
+            if head == at {
+                // The place is free and was free: the server refused for a reason of its own.
+                let reason = format!("RethinkDB did not insert the commit: {}", seen["error"]);
+                return Err(Failure { reason, retry: true });
+            }
+            // The head lagged behind and is repaired now: the place is free after all.
+        }
+    }
+
+    async fn head(&self, stream: StreamId) -> Result<Version, Failure> {
+        let version = or(field(aggregates().get(stream.to_string()), "version"), 0);
+        Ok(Version(self.pool.row(version).await?.as_u64().unwrap_or(0)))
+    }
+
+    async fn try_load(
+        &self,
+        stream: StreamId,
+        from: Version,
+    ) -> Result<Result<EventStream, LoadError>, Failure> {
+        let from = Version(from.0.max(1));
+        let mut back = LOOK_BACK;
+        let commits = loop {
+            let start = from.0.saturating_sub(back).max(1);
+            let rows = self.pool.rows(commits_from(events(ReadMode::Single), stream, start)).await?;
+            let mut commits = match rows.into_iter().map(StoredCommit::read).collect::<Result<Vec<_>, _>>() {
+                Ok(commits) => commits,
+                Err(reason) => return Ok(Err(LoadError::Damaged { stream, reason })),
+            };
+            commits.sort_unstable_by_key(StoredCommit::first);
+            let covered = commits.first().is_some_and(|commit| commit.first() <= from);
+            // A commit that holds `from` can begin no further back than the largest commit is long.
+            if covered || start == 1 || back >= Limits::HIGHEST.max_events as u64 {
+                break commits;
+            }
+            back *= 8;
+        };
+        Ok(assemble(stream, from, commits))
+    }
+}
+
+/// Joins commits into a stream; a hole is an error, never skipped.
+fn assemble(stream: StreamId, from: Version, commits: Vec<StoredCommit>) -> Result<EventStream, LoadError> {
+    let Some(first) = commits.first() else { return Err(LoadError::NotFound(stream)) };
+    let mut next = if first.first() > from { Version(1) } else { first.first() };
+    let mut events = Vec::new();
+    for commit in commits {
+        if commit.first() != next {
+            let reason = format!("version {next} is missing before version {}", commit.first());
+            return Err(LoadError::Damaged { stream, reason });
+        }
+        next = commit.last().next();
+        events.extend(commit.into_events().filter(|event| event.version >= from));
+    }
+    Ok(EventStream { events, version: Version(next.0 - 1) })
+}
+
+/// What is durable at and after a place.
+struct Found {
+    /// The commit that begins at the place.
+    at_place: Option<crate::event::CommitId>,
+    /// The stream's version.
+    version: Version,
+}
+
+impl RethinkStore {
+    /// A majority read, which makes what it sees durable: the commit just after `at`, and how far the
+    /// commits after `head` go.
+    async fn look(&self, stream: StreamId, at: Version, head: Version) -> Result<Found, Failure> {
+        let table = events(ReadMode::Majority);
+        let at_place = field(table.clone().get(document::key(stream, at.next().0)), "commit_id");
+        let after = commit_keys(commits_from(table, stream, head.next().0));
+        let found = self
+            .pool
+            .row(object([
+                ("at_place", or(at_place, Value::Null)),
+                ("after", term(Term::CoerceTo, [after, json("array")])),
+            ]))
+            .await?;
+        let keys = found["after"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut keys = keys.iter().map(CommitKey::read).collect::<Result<Vec<_>, _>>().map_err(QueryError::wrong)?;
+        keys.sort_unstable_by_key(|key| key.first);
+        let mut version = head;
+        for key in keys {
+            if key.first != version.next() {
+                let reason = format!("stream {stream} is damaged: no commit begins at version {}", version.next());
+                return Err(Failure { reason, retry: false });
+            }
+            version = key.last;
+        }
+        let at_place = serde_json::from_value(found["at_place"].clone()).ok();
+        Ok(Found { at_place, version })
+    }
+}
+
+/// One query: if the head is at the place, insert the commit; if that went in, move the head.
+fn append_query(stream: StreamId, at: Version, commit: &Commit) -> Command {
+    let row = term(Term::Merge, [
+        json(StoredCommit::document(stream, at.next(), commit)),
+        object([("recorded_at", r.now())]),
+    ]);
+    let moved = move_head(stream, &commit.stream_type, at.0 + commit.len());
+    let insert = |head: Command| {
+        bind(2, insert_hard(events(ReadMode::Single), row), |result| {
+            let inserted = term(Term::Eq, [or(field(result.clone(), "inserted"), 0), json(1)]);
+            term(Term::Branch, [
+                inserted,
+                bind(3, moved, |_| object([("outcome", json("appended"))])),
+                object([
+                    ("outcome", json("taken")),
+                    ("version", or(field(head, "version"), 0)),
+                    ("error", or(field(result, "first_error"), Value::Null)),
+                ]),
+            ])
+        })
+    };
+    bind(1, aggregates().get(stream.to_string()), |head| {
+        let version = or(field(head.clone(), "version"), 0);
+        let held_type = or(field(head.clone(), "type"), commit.stream_type.as_str());
+        term(Term::Branch, [
+            term(Term::Ne, [version.clone(), json(at.0)]),
+            object([("outcome", json("elsewhere")), ("version", version)]),
+            term(Term::Ne, [held_type.clone(), json(commit.stream_type.as_str())]),
+            object([("outcome", json("other_type")), ("type", held_type)]),
+            insert(head),
+        ])
+    })
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self { retry: error.kind == QueryErrorKind::Away, reason: error.message }
+    }
+}

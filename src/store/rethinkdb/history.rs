@@ -1,0 +1,141 @@
+//! Reads for whoever copies the store elsewhere: by time, by key, by range of keys.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use reql::Command;
+use reql::cmd::ReadMode;
+
+use super::document::{self, CommitKey, StoredCommit};
+use super::driver::{Pool, QueryError};
+use super::feed::{Feed, Head};
+use super::setup::{self, StoreId};
+use super::term::{Term, commit_keys, events, json, keys_between, move_head, recorded_between, term};
+use crate::event::{StreamId, Version};
+
+/// Reads the whole store, in pieces.
+#[derive(Debug, Clone)]
+pub struct History {
+    pool: Arc<Pool>,
+}
+
+impl History {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    /// Which store this is; none where `setup` was never run.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses. So for every other method here.
+    pub async fn identity(&self) -> Result<Option<StoreId>, QueryError> {
+        setup::identity(&self.pool).await
+    }
+
+    /// The server's clock.
+    ///
+    /// # Errors
+    /// See [`identity`](Self::identity).
+    pub async fn now(&self) -> Result<DateTime<Utc>, QueryError> {
+        setup::now(&self.pool).await
+    }
+
+    /// Opens the bell.
+    ///
+    /// # Errors
+    /// See [`identity`](Self::identity).
+    pub async fn feed(&self) -> Result<Feed, QueryError> {
+        Feed::open(&self.pool).await
+    }
+
+    /// At most `limit` durable commits recorded from `from` on and before `to`, in no order. A majority
+    /// read: what it sees has been made durable.
+    ///
+    /// # Errors
+    /// Also when a document is not a commit: the message has its id.
+    pub async fn recorded_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<StoredCommit>, QueryError> {
+        let rows = recorded_between(events(ReadMode::Majority), seconds(from), seconds(to));
+        self.commits(term(Term::Limit, [rows, json(limit)])).await
+    }
+
+    /// How many commits were recorded from `from` on and before `to`, counted up to `limit`.
+    ///
+    /// # Errors
+    /// See [`identity`](Self::identity).
+    pub async fn count_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<usize, QueryError> {
+        let rows = recorded_between(events(ReadMode::Single), seconds(from), seconds(to));
+        let count = self.pool.row(term(Term::Count, [term(Term::Limit, [rows, json(limit)])])).await?;
+        Ok(count.as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0))
+    }
+
+    /// The keys of all commits recorded from `from` on and before `to`, in no order. They may not be
+    /// durable yet.
+    ///
+    /// # Errors
+    /// See [`recorded_between`](Self::recorded_between).
+    pub async fn keys_recorded_between(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Vec<CommitKey>, QueryError> {
+        self.keys(recorded_between(events(ReadMode::Single), seconds(from), seconds(to))).await
+    }
+
+    /// The keys of all commits of the streams from `from` on and before `to`, in no order. They may not
+    /// be durable yet.
+    ///
+    /// # Errors
+    /// See [`recorded_between`](Self::recorded_between).
+    pub async fn keys_of_streams(&self, from: &str, to: &str) -> Result<Vec<CommitKey>, QueryError> {
+        self.keys(keys_between(events(ReadMode::Single), from, to)).await
+    }
+
+    /// The commits that begin at these places; those that are not there are left out. `durable` costs a
+    /// flush, and is needed where nobody has announced them.
+    ///
+    /// # Errors
+    /// See [`recorded_between`](Self::recorded_between).
+    pub async fn beginning_at(
+        &self,
+        places: &[(StreamId, Version)],
+        durable: bool,
+    ) -> Result<Vec<StoredCommit>, QueryError> {
+        let table = events(if durable { ReadMode::Majority } else { ReadMode::Single });
+        let get = term(Term::GetAll, [table]);
+        let keys = places.iter().map(|(stream, version)| json(document::key(*stream, version.0)));
+        self.commits(keys.fold(get, Command::with_arg)).await
+    }
+
+    /// Moves a stream's head on, where it lags behind a durable commit.
+    ///
+    /// # Errors
+    /// See [`identity`](Self::identity).
+    pub async fn repair_head(&self, head: Head, stream_type: &str) -> Result<(), QueryError> {
+        self.pool.rows(move_head(head.stream, stream_type, head.version.0)).await.map(drop)
+    }
+
+    async fn commits(&self, rows: Command) -> Result<Vec<StoredCommit>, QueryError> {
+        let rows = self.pool.rows(rows).await?;
+        rows.into_iter().map(StoredCommit::read).collect::<Result<_, _>>().map_err(QueryError::wrong)
+    }
+
+    async fn keys(&self, rows: Command) -> Result<Vec<CommitKey>, QueryError> {
+        let rows = self.pool.rows(commit_keys(rows)).await?;
+        rows.iter().map(CommitKey::read).collect::<Result<_, _>>().map_err(QueryError::wrong)
+    }
+}
+
+/// Seconds since 1970, to the millisecond that RethinkDB keeps.
+fn seconds(time: DateTime<Utc>) -> f64 {
+    time.timestamp_millis() as f64 / 1000.0
+}

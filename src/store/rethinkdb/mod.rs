@@ -1,0 +1,74 @@
+//! The event store on RethinkDB.
+//!
+//! Only single-document writes are atomic there, so a commit is one document: its insert is the commit
+//! point, and its key, made of stream and first version, is the optimistic lock. The stream's head in
+//! `aggregates` is a hint that may lag behind and never runs ahead: it moves after the commit is
+//! durable, and whoever finds it behind moves it on.
+
+mod backend;
+mod document;
+mod driver;
+mod feed;
+mod history;
+mod server;
+mod setup;
+mod term;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use document::{CommitKey, StoredCommit};
+pub use driver::{QueryError, QueryErrorKind};
+pub use feed::{Feed, Head};
+pub use history::History;
+pub use server::{Server, UrlError};
+pub use setup::StoreId;
+
+use super::append;
+use super::{Appended, AppendError, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
+use crate::event::{Commit, StreamId, Version};
+
+/// The event store on RethinkDB. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct RethinkStore {
+    pool: Arc<driver::Pool>,
+    settings: Settings,
+}
+
+impl RethinkStore {
+    /// A store that connects when it is first used.
+    pub fn new(server: Server, settings: Settings) -> Self {
+        Self { pool: Arc::new(driver::Pool::new(server, settings.connections)), settings }
+    }
+
+    /// Creates database, tables, index and the store's identity where they are missing, and checks that
+    /// the tables are set to keep what they acknowledge. Safe to repeat, and concurrently.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses, or a table is set to lose acknowledged events.
+    pub async fn setup(&self) -> Result<StoreId, QueryError> {
+        setup::setup(&self.pool).await
+    }
+
+    /// Reads for whoever copies the store elsewhere.
+    pub fn history(&self) -> History {
+        History::new(Arc::clone(&self.pool))
+    }
+}
+
+#[async_trait]
+impl EventStore for RethinkStore {
+    async fn append_to_stream(
+        &self,
+        stream: StreamId,
+        expected: ExpectedVersion,
+        commit: Commit,
+    ) -> Result<Appended, AppendError> {
+        append::append(self, &self.settings, stream, expected, commit).await
+    }
+
+    async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
+        append::load(self, &self.settings, stream, from).await
+    }
+}

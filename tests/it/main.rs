@@ -1,0 +1,24 @@
+//! Tests against real servers, named after what they promise.
+//!
+//! They run under `libtest-mimic`, so that what cannot run here (no RethinkDB) is counted as ignored
+//! instead of passing.
+
+mod contract;
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let mut trials = Vec::new();
+    trials.extend(contract::trials());
+    let skipped = trials.iter().filter(|trial| trial.has_ignored_flag()).count();
+    let conclusion = libtest_mimic::run(&args, trials);
+    support::stop_servers();
+    if skipped > 0 && !args.list {
+        eprintln!("SKIPPED: {skipped} tests need RethinkDB; put `rethinkdb` on PATH or set RETHINKDB_URL");
+    }
+    conclusion.exit_code()
+}
