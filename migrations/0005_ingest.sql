@@ -48,12 +48,14 @@ begin
                                        order by e.version desc limit 1), 0) as version
           from (select distinct stream_id from batch) s
     ), fresh as (
-        select b.*, k.version + row_number() over (partition by b.stream_id order by b.version) as next_version
+        -- A stream's events keep the order of their versions, whatever order they came in.
+        select b.*, k.version + row_number() over in_stream as next_version, max(b.nth) over in_stream as turn
           from batch b join known k using (stream_id)
          where b.version > k.version
+        window in_stream as (partition by b.stream_id order by b.version)
     )
     insert into projectord.events
-    select head + row_number() over (order by nth), stream_id, stream_type, version, type, data, metadata,
+    select head + row_number() over (order by turn, version), stream_id, stream_type, version, type, data, metadata,
            commit_id, recorded_at
       from fresh where version = next_version;
     get diagnostics added = row_count;

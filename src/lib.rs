@@ -12,6 +12,22 @@ pub mod postgres;
 pub mod store;
 
 mod backoff;
+#[cfg(feature = "daemon")]
+pub mod shutdown;
 
 #[cfg(feature = "daemon")]
 pub mod private_server;
+#[cfg(feature = "daemon")]
+pub mod log;
+#[cfg(feature = "daemon")]
+pub mod projection;
+#[cfg(feature = "daemon")]
+pub mod projector;
+#[cfg(feature = "daemon")]
+pub mod ingest;
+#[cfg(feature = "daemon")]
+pub mod config;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+#[cfg(feature = "daemon")]
+pub mod cli;

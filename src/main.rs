@@ -1,1 +1,7 @@
-fn main() {}
+//! The `projectord` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    projectord::cli::main()
+}

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Runs its arguments as a server; stops it when standard input ends.
-const HOLD: &str = r#""$@" </dev/null & pid=$!; read -r _; kill -INT $pid 2>/dev/null; wait $pid"#;
+const HOLD: &str =
+    r#""$@" </dev/null & pid=$!; read -r word; [ "$word" = keep ] && exit; kill -INT $pid 2>/dev/null; wait $pid"#;
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SUPERUSER: &str = "projectord";
@@ -73,6 +74,7 @@ impl PrivatePostgres {
             let path = path.to_owned();
             move |error| PrivateServerError::Folder { path, error }
         };
+        stop_kept(&folder.join("data"));
         if folder.exists() {
             fs::remove_dir_all(folder).map_err(used(folder))?;
         }
@@ -131,7 +133,12 @@ impl PrivatePostgres {
 
     /// Stops the server and waits until it has.
     pub fn stop(mut self) {
-        self.server.stop();
+        self.server.tell("stop");
+    }
+
+    /// Leaves the server running when we end. The next one to be started in its folder ends it.
+    pub fn keep(mut self) {
+        self.server.tell("keep");
     }
 }
 
@@ -179,17 +186,38 @@ impl HeldServer {
         Ok(())
     }
 
-    fn stop(&mut self) {
+    fn tell(&mut self, word: &str) {
         if let Some(mut stdin) = self.shell.stdin.take() {
-            let _ = stdin.write_all(b"\n");
+            let _ = writeln!(stdin, "{word}");
+            let _ = self.shell.wait();
         }
-        let _ = self.shell.wait();
     }
 }
 
 impl Drop for HeldServer {
     fn drop(&mut self) {
-        self.stop();
+        self.tell("stop");
+    }
+}
+
+/// Ends a server that was left running in `data`.
+fn stop_kept(data: &Path) {
+    let Ok(lines) = fs::read_to_string(data.join("postmaster.pid")) else { return };
+    let pid = lines.lines().next().and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    let Some(pid) = pid else { return };
+    // The number may be another process's by now.
+    let command = PathBuf::from(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+    let is_ours = || {
+        let command = fs::read(&command).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(&*data.to_string_lossy())
+    };
+    if !is_ours() {
+        return;
+    }
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+    let deadline = Instant::now() + PATIENCE;
+    while is_ours() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

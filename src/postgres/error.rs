@@ -51,6 +51,13 @@ fn classify_sqlstate(code: &str) -> Class {
     }
 }
 
+/// Whether the server may come to accept us without anybody changing our configuration: it is away, or
+/// its user, password or database are not there yet.
+pub fn is_worth_waiting(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    classify(error) == Class::Away || matches!(code.as_deref(), Some("28P01" | "28000" | "3D000"))
+}
+
 /// The error for a reader: message, SQLSTATE, and what to do next where that is known.
 pub fn describe(error: &Error) -> String {
     match error {

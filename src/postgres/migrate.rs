@@ -34,3 +34,13 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
         other => MigrateError::Unknown(other),
     })
 }
+
+/// Whether the schema is there, whatever its version.
+///
+/// # Errors
+/// When PostgreSQL cannot be reached or refuses.
+pub async fn migrate_status(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
+    let (there,): (bool,) =
+        sqlx::query_as("select to_regclass('projectord.events') is not null").fetch_one(connection).await?;
+    Ok(there)
+}

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::append::{self, Backend, Failure, Outcome};
@@ -37,6 +37,25 @@ impl PostgresStore {
     pub async fn setup(&self) -> Result<(), MigrateError> {
         migrate(&self.pool).await
     }
+
+    /// Appends commits, in this order, in one transaction: all of them, or nothing where one of them
+    /// finds something else at its place.
+    #[cfg(feature = "daemon")]
+    pub(crate) async fn append_together(
+        &self,
+        appends: &[(StreamId, Version, &Commit)],
+    ) -> Result<bool, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        for (stream, at, commit) in appends {
+            match call(&mut *tx, *stream, *at, commit).await {
+                Ok(Outcome::Appended) => {}
+                // Also where it failed: one by one, it is tried again and explained.
+                Ok(_) | Err(_) => return Ok(false),
+            }
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
 }
 
 #[async_trait]
@@ -58,25 +77,7 @@ impl EventStore for PostgresStore {
 #[async_trait]
 impl Backend for PostgresStore {
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
-        let types: Vec<&str> = commit.events.iter().map(|event| event.event_type.as_str()).collect();
-        let data: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.data)).collect();
-        let metadata: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.metadata)).collect();
-        let (outcome, actual, actual_type): (String, i64, Option<String>) =
-            sqlx::query_as("select * from projectord.append_to_stream($1, $2, $3, $4, $5, $6, $7)")
-                .bind(stream.0)
-                .bind(&commit.stream_type)
-                .bind(at.to_sql())
-                .bind(commit.id.0)
-                .bind(types)
-                .bind(data)
-                .bind(metadata)
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(match outcome.as_str() {
-            "appended" => Outcome::Appended,
-            "other_type" => Outcome::OtherType { actual: actual_type.unwrap_or_default() },
-            _ => Outcome::Occupied { actual: Version::from_sql(actual) },
-        })
+        call(&self.pool, stream, at, commit).await
     }
 
     async fn head(&self, stream: StreamId) -> Result<Version, Failure> {
@@ -111,6 +112,34 @@ impl Backend for PostgresStore {
         }
         Ok(Ok(EventStream { events, version }))
     }
+}
+
+/// One append, wherever it runs: by itself, or in a transaction.
+async fn call(
+    executor: impl PgExecutor<'_>,
+    stream: StreamId,
+    at: Version,
+    commit: &Commit,
+) -> Result<Outcome, Failure> {
+    let types: Vec<&str> = commit.events.iter().map(|event| event.event_type.as_str()).collect();
+    let data: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.data)).collect();
+    let metadata: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.metadata)).collect();
+    let (outcome, actual, actual_type): (String, i64, Option<String>) =
+        sqlx::query_as("select * from projectord.append_to_stream($1, $2, $3, $4, $5, $6, $7)")
+            .bind(stream.0)
+            .bind(&commit.stream_type)
+            .bind(at.to_sql())
+            .bind(commit.id.0)
+            .bind(types)
+            .bind(data)
+            .bind(metadata)
+            .fetch_one(executor)
+            .await?;
+    Ok(match outcome.as_str() {
+        "appended" => Outcome::Appended,
+        "other_type" => Outcome::OtherType { actual: actual_type.unwrap_or_default() },
+        _ => Outcome::Occupied { actual: Version::from_sql(actual) },
+    })
 }
 
 #[derive(FromRow)]

@@ -77,6 +77,16 @@ impl Pool {
 
     /// Runs `command` and gives all its rows.
     pub(super) async fn rows(&self, command: Command) -> Result<Vec<Value>, QueryError> {
+        let rows = self.rows_within(command, usize::MAX).await?;
+        Ok(rows.unwrap_or_default())
+    }
+
+    /// Runs `command` and gives all its rows, or none of them where they are over about `budget` bytes.
+    pub(super) async fn rows_within(
+        &self,
+        command: Command,
+        budget: usize,
+    ) -> Result<Option<Vec<Value>>, QueryError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let (pool, server) = (Arc::clone(&self.idle), self.server.clone());
@@ -87,9 +97,13 @@ impl Pool {
                 Some(session) => session,
                 None => open(&server).await?,
             };
-            let outcome = timeout(QUERY, collect(command, &session)).await;
+            let outcome = timeout(QUERY, collect(command, &session, budget)).await;
             let (rows, reusable) = match outcome {
-                Ok(Ok(rows)) => (Ok(rows), true),
+                // Stopped half-way, the server still holds the rest for this session.
+                Ok(Ok(rows)) => {
+                    let whole = rows.is_some();
+                    (Ok(rows), whole)
+                }
                 Ok(Err(error)) => (Err(explain(&error, &server)), matches!(error, Error::Runtime(_))),
                 Err(_) => (Err(away(&server, &format!("no answer within {QUERY:?}"))), false),
             };
@@ -154,13 +168,28 @@ async fn open(server: &Server) -> Result<Session, QueryError> {
     }
 }
 
-async fn collect(command: Command, session: &Session) -> Result<Vec<Value>, Error> {
-    let mut all = Vec::new();
+async fn collect(command: Command, session: &Session, budget: usize) -> Result<Option<Vec<Value>>, Error> {
+    let (mut all, mut bytes) = (Vec::new(), 0);
     let mut rows = command.run::<_, Value>(session);
     while let Some(row) = rows.next().await {
-        all.push(row?);
+        let row = row?;
+        bytes += size(&row);
+        if bytes > budget {
+            return Ok(None);
+        }
+        all.push(row);
     }
-    Ok(all)
+    Ok(Some(all))
+}
+
+/// About how many bytes a value takes.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 16,
+        Value::String(text) => 24 + text.len(),
+        Value::Array(items) => 24 + items.iter().map(size).sum::<usize>(),
+        Value::Object(fields) => 24 + fields.iter().map(|(key, field)| 24 + key.len() + size(field)).sum::<usize>(),
+    }
 }
 
 fn away(server: &Server, what: &str) -> QueryError {

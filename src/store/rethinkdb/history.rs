@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use reql::Command;
 use reql::cmd::ReadMode;
+use serde_json::Value;
 
 use super::document::{self, CommitKey, StoredCommit};
 use super::driver::{Pool, QueryError};
@@ -48,8 +49,9 @@ impl History {
         Feed::open(&self.pool).await
     }
 
-    /// At most `limit` durable commits recorded from `from` on and before `to`, in no order. A majority
-    /// read: what it sees has been made durable.
+    /// The durable commits recorded from `from` on and before `to`, in no order; none of them where they
+    /// are more than `limit` or over about `budget` bytes. A majority read: what it sees has been made
+    /// durable.
     ///
     /// # Errors
     /// Also when a document is not a commit: the message has its id.
@@ -58,9 +60,14 @@ impl History {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
         limit: usize,
-    ) -> Result<Vec<StoredCommit>, QueryError> {
+        budget: usize,
+    ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let rows = recorded_between(events(ReadMode::Majority), seconds(from), seconds(to));
-        self.commits(term(Term::Limit, [rows, json(limit)])).await
+        let rows = term(Term::Limit, [rows, json(limit.saturating_add(1).min(i32::MAX as usize))]);
+        match self.pool.rows_within(rows, budget).await? {
+            Some(rows) if rows.len() <= limit => read(rows).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// How many commits were recorded from `from` on and before `to`, counted up to `limit`.
@@ -116,23 +123,41 @@ impl History {
         self.commits(keys.fold(get, Command::with_arg)).await
     }
 
-    /// Moves a stream's head on, where it lags behind a durable commit.
+    /// The commits of one stream that begin from `from` on and before `to`, in no order.
+    ///
+    /// # Errors
+    /// See [`recorded_between`](Self::recorded_between).
+    pub async fn of_stream(
+        &self,
+        stream: StreamId,
+        from: Version,
+        to: Version,
+    ) -> Result<Vec<StoredCommit>, QueryError> {
+        let (from, to) = (document::key(stream, from.0), document::key(stream, to.0));
+        self.commits(keys_between(events(ReadMode::Single), &from, &to)).await
+    }
+
+    /// Moves a stream's head on, where it lags behind a durable commit; whether it did.
     ///
     /// # Errors
     /// See [`identity`](Self::identity).
-    pub async fn repair_head(&self, head: Head, stream_type: &str) -> Result<(), QueryError> {
-        self.pool.rows(move_head(head.stream, stream_type, head.version.0)).await.map(drop)
+    pub async fn repair_head(&self, head: Head, stream_type: &str) -> Result<bool, QueryError> {
+        let done = self.pool.row(move_head(head.stream, stream_type, head.version.0)).await?;
+        Ok(done["unchanged"] != 1)
     }
 
     async fn commits(&self, rows: Command) -> Result<Vec<StoredCommit>, QueryError> {
-        let rows = self.pool.rows(rows).await?;
-        rows.into_iter().map(StoredCommit::read).collect::<Result<_, _>>().map_err(QueryError::wrong)
+        read(self.pool.rows(rows).await?)
     }
 
     async fn keys(&self, rows: Command) -> Result<Vec<CommitKey>, QueryError> {
         let rows = self.pool.rows(commit_keys(rows)).await?;
         rows.iter().map(CommitKey::read).collect::<Result<_, _>>().map_err(QueryError::wrong)
     }
+}
+
+fn read(rows: Vec<Value>) -> Result<Vec<StoredCommit>, QueryError> {
+    rows.into_iter().map(StoredCommit::read).collect::<Result<_, _>>().map_err(QueryError::wrong)
 }
 
 /// Seconds since 1970, to the millisecond that RethinkDB keeps.

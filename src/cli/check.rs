@@ -1,0 +1,39 @@
+//! `projectord check`
+
+use sqlx::Connection;
+
+use super::exit::{Code, Failed};
+use super::open::pool;
+use super::print::{self, Colour};
+use crate::config::Config;
+use crate::postgres::{describe, migrate_status};
+use crate::projection::load_all;
+use crate::projector::check_sql;
+
+pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
+    let (projections, mut problems) =
+        load_all(&config.projections.path).map_err(|problem| Failed::new(Code::Config, problem))?;
+    let unchecked = match pool(config)?.acquire().await {
+        Ok(mut connection) => {
+            connection.ping().await?;
+            let ready = migrate_status(&mut connection).await?;
+            for projection in projections.iter().filter(|_| ready) {
+                problems.extend(check_sql(&mut connection, projection).await?);
+            }
+            (!ready).then(|| "the schema projectord is not there yet; run `projectord setup`".to_owned())
+        }
+        Err(error) => Some(describe(&error)),
+    };
+    for problem in &problems {
+        print::line(format!("{} {problem}", print::paint(Colour::Red, "problem:")));
+    }
+    if let Some(reason) = unchecked {
+        print::line(format!("{} SQL was not compiled: {reason}", print::paint(Colour::Yellow, "note:")));
+    }
+    if !problems.is_empty() {
+        return Err(Failed::new(Code::Config, format!("{} problems", problems.len())));
+    }
+    let names: Vec<&str> = projections.iter().map(|projection| projection.name.as_str()).collect();
+    print::line(format!("{} configuration and {} projections: {}", print::paint(Colour::Green, "ok:"), names.len(), names.join(", ")));
+    Ok(Code::Done)
+}

@@ -1,0 +1,140 @@
+//! The command line: what can be said, and which file answers.
+
+mod append;
+mod check;
+mod config;
+mod control;
+mod demo;
+mod exit;
+mod import;
+mod open;
+mod print;
+mod setup;
+mod run;
+mod status;
+mod stream;
+mod tail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Loaded, load};
+use exit::{Code, Failed};
+
+/// Keeps disposable read models in PostgreSQL, always right, from events in RethinkDB or PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "projectord", version, after_help = exit::HELP, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    /// The configuration file; config.toml in this folder unless given.
+    #[arg(long, global = true, env = "PROJECTORD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Create or update everything needed in both databases; safe to repeat.
+    #[command(after_help = "Example:\n  projectord setup --config /etc/projectord/config.toml")]
+    Setup,
+    /// Run the daemon.
+    #[command(after_help = "Examples:\n  projectord run\n  projectord run --until-caught-up   # for jobs and tests")]
+    Run(run::Arguments),
+    /// Show the whole thing on a private PostgreSQL in .projectord/, with sample events appended live.
+    #[command(after_help = "Example:\n  projectord demo --for 30s")]
+    Demo(demo::Arguments),
+    /// Append events from NDJSON, plain or gzip; a second run of the same file adds nothing.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Arguments),
+    /// Append one event.
+    #[command(after_help = append::EXAMPLES)]
+    Append(append::Arguments),
+    /// Print the events of a stream, from the store.
+    #[command(after_help = "Example:\n  projectord stream 6763e85f-f8d5-5bee-ad04-4ed1d6d49798 --json")]
+    Stream(stream::Arguments),
+    /// Follow the log live.
+    #[command(after_help = "Example:\n  projectord tail --from 1 --type 'Order*'")]
+    Tail(tail::Arguments),
+    /// Show the store, ingest and each projection.
+    #[command(after_help = "Example:\n  projectord status --watch")]
+    Status(status::Arguments),
+    /// Drop a read model and replay it from the first event.
+    #[command(after_help = "Example:\n  projectord rebuild orders --yes --wait")]
+    Rebuild(control::RebuildArguments),
+    /// Stop a projection where it is.
+    #[command(after_help = "Example:\n  projectord pause orders")]
+    Pause(Name),
+    /// Let a paused or halted projection go on.
+    #[command(after_help = "Example:\n  projectord resume orders")]
+    Resume(Name),
+    /// Check configuration and projections, all problems at once, without changing anything.
+    #[command(after_help = "Example:\n  projectord check")]
+    Check,
+    /// Print the effective configuration and where each value came from, secrets redacted.
+    #[command(after_help = "Example:\n  PROJECTORD_LOG__LEVEL=debug projectord config")]
+    Config,
+}
+
+#[derive(Debug, Args)]
+struct Name {
+    /// The projection.
+    name: String,
+}
+
+/// Reads the command line, does what it says, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match answer(cli) {
+        Ok(code) => code.into(),
+        Err(Failed { code, message }) => {
+            eprintln!("projectord: {message}");
+            code.into()
+        }
+    }
+}
+
+/// What can fail without a network fails first.
+fn answer(cli: Cli) -> Result<Code, Failed> {
+    if let Verb::Demo(arguments) = cli.verb {
+        return with_runtime(demo::run(arguments));
+    }
+    let loaded = match (load(cli.config.as_deref()), &cli.verb) {
+        (Ok(loaded), _) => loaded,
+        (Err(error), _) => return Err(Failed::new(Code::Config, error)),
+    };
+    match cli.verb {
+        Verb::Config => config::run(&loaded),
+        Verb::Run(arguments) => with_runtime(run::run(loaded, arguments)),
+        verb => with_runtime(ask(verb, loaded)),
+    }
+}
+
+async fn ask(verb: Verb, loaded: Loaded) -> Result<Code, Failed> {
+    let config = loaded.config;
+    match verb {
+        Verb::Setup => setup::run(&config).await,
+        Verb::Import(arguments) => import::run(&config, arguments).await,
+        Verb::Append(arguments) => append::run(&config, arguments).await,
+        Verb::Stream(arguments) => stream::run(&config, &arguments).await,
+        Verb::Tail(arguments) => tail::run(&config, arguments).await,
+        Verb::Status(arguments) => status::run(&config, &arguments).await,
+        Verb::Rebuild(arguments) => control::rebuild(&config, arguments).await,
+        Verb::Pause(Name { name }) => control::pause(&config, &name).await,
+        Verb::Resume(Name { name }) => control::resume(&config, &name).await,
+        Verb::Check => check::run(&config).await,
+        Verb::Config | Verb::Run(_) | Verb::Demo(_) => Ok(Code::Done),
+    }
+}
+
+fn with_runtime(answer: impl Future<Output = Result<Code, Failed>>) -> Result<Code, Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::new(Code::Failed, format!("cannot start: {error}")))?;
+    let answered = runtime.block_on(answer);
+    // A read of standard input that nobody needs any more would keep us.
+    runtime.shutdown_background();
+    answered
+}

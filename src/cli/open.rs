@@ -1,0 +1,43 @@
+//! What the configuration names, opened.
+
+use sqlx::PgPool;
+
+use super::exit::{Code, Failed};
+use crate::config::Config;
+use crate::postgres::Options;
+use crate::store::{EventStore, PostgresStore, RethinkStore};
+
+/// The configured store, by backend.
+pub(super) enum Store {
+    Rethink(RethinkStore),
+    Postgres(PostgresStore),
+}
+
+impl Store {
+    pub(super) fn open(config: &Config) -> Result<Self, Failed> {
+        let settings = config.store.settings();
+        Ok(match &config.store.url {
+            Some(url) => {
+                let server = url.reveal().parse().map_err(|error| Failed::new(Code::Config, error))?;
+                Self::Rethink(RethinkStore::new(server, settings))
+            }
+            None => Self::Postgres(PostgresStore::new(&options(config)?, settings)),
+        })
+    }
+
+    pub(super) fn events(&self) -> &dyn EventStore {
+        match self {
+            Self::Rethink(store) => store,
+            Self::Postgres(store) => store,
+        }
+    }
+}
+
+fn options(config: &Config) -> Result<Options, Failed> {
+    config.postgres.url.reveal().parse().map_err(|error| Failed::new(Code::Config, error))
+}
+
+/// The PostgreSQL database.
+pub(super) fn pool(config: &Config) -> Result<PgPool, Failed> {
+    Ok(options(config)?.pool(2))
+}

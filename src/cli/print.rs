@@ -1,0 +1,60 @@
+//! Printing: whole lines, colours only on a terminal, and a quiet end where nobody reads any more.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+/// Prints a line.
+pub(super) fn line(text: impl Display) {
+    written(writeln!(io::stdout().lock(), "{text}"));
+}
+
+/// Prints without ending the line.
+pub(super) fn text(text: impl Display) {
+    let mut out = io::stdout().lock();
+    written(write!(out, "{text}").and_then(|()| out.flush()));
+}
+
+fn written(outcome: io::Result<()>) {
+    // `projectord tail | head` is no failure.
+    if outcome.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        std::process::exit(0);
+    }
+}
+
+/// A colour of the terminal's own palette.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Colour {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Dim = 2,
+    Bold = 1,
+}
+
+/// `text` in colour, where it goes to a terminal.
+pub(super) fn paint(colour: Colour, text: impl Display) -> String {
+    match io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => format!("\x1b[{}m{text}\x1b[0m", colour as u8),
+        false => text.to_string(),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    groups.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(super::thousands).each_ref().map(String::as_str));
+    }
+}

@@ -1,0 +1,204 @@
+//! `projectord status`: what is true, read from the database, whether or not a daemon runs.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde::Serialize;
+use sqlx::types::Json;
+use sqlx::{FromRow, PgPool};
+use uuid::Uuid;
+
+use super::exit::{Code, Failed};
+use super::open::pool;
+use super::print::{self, Colour, paint, thousands};
+use crate::config::Config;
+use crate::projector::Failure;
+
+/// How often `--watch` looks.
+const WATCH: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// As JSON; the format is documented in docs/operations.md and stable.
+    #[arg(long)]
+    json: bool,
+    /// Again every second.
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Everything that `status` says.
+#[derive(Debug, Serialize)]
+struct Status {
+    daemons: Vec<Daemon>,
+    store: Store,
+    ingest: Option<Ingest>,
+    log: LogHead,
+    projections: Vec<Projection>,
+}
+
+#[derive(Debug, Serialize, FromRow)]
+struct Daemon {
+    id: Uuid,
+    host: String,
+    pid: i32,
+    version: String,
+    started_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Serialize)]
+struct Store {
+    /// `rethinkdb` or `postgres`.
+    kind: &'static str,
+    url: Option<String>,
+    /// The identity of the store that the log copies.
+    id: Option<Uuid>,
+}
+
+#[derive(Debug, Serialize, FromRow)]
+struct Ingest {
+    state: String,
+    error: Option<String>,
+    feed: String,
+    repaired: i64,
+    full_pass_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Serialize, FromRow)]
+struct LogHead {
+    head: i64,
+    #[serde(skip)]
+    store_id: Option<Uuid>,
+    newest_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Serialize, FromRow)]
+struct Projection {
+    name: String,
+    state: String,
+    wanted: String,
+    generation: i64,
+    position: i64,
+    head: i64,
+    lag_events: i64,
+    lag_seconds: f64,
+    events_per_second: f64,
+    rebuild_wanted: bool,
+    rebuild_to: Option<i64>,
+    error: Option<Json<Failure>>,
+}
+
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
+    let pool = pool(config)?;
+    loop {
+        let status = read(&pool, config).await?;
+        if arguments.json {
+            print::line(serde_json::to_string(&status).map_err(|error| Failed::new(Code::Failed, error))?);
+        } else {
+            if arguments.watch && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+                print::text("\x1b[H\x1b[2J");
+            }
+            show(&status);
+        }
+        if !arguments.watch {
+            return Ok(Code::Done);
+        }
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+async fn read(pool: &PgPool, config: &Config) -> Result<Status, Failed> {
+    let daemons = sqlx::query_as(
+        "select id, host, pid, version, started_at from projectord.daemons
+          where seen_at > clock_timestamp() - interval '10 seconds' order by started_at",
+    )
+    .fetch_all(pool)
+    .await?;
+    let log: LogHead = sqlx::query_as(
+        "select h.position as head, h.store_id, e.recorded_at as newest_at
+           from projectord.log_head h left join projectord.events e using (position)",
+    )
+    .fetch_one(pool)
+    .await?;
+    let url = config.store.url.as_ref().map(ToString::to_string);
+    let ingest: Ingest = sqlx::query_as("select state, error, feed, repaired, full_pass_at from projectord.ingest_status")
+        .fetch_one(pool)
+        .await?;
+    let projections = sqlx::query_as(
+        "select p.name, p.state, p.wanted, p.generation, coalesce(g.checkpoint, 0) as position, h.position as head,
+                h.position - coalesce(g.checkpoint, 0) as lag_events,
+                coalesce(extract(epoch from clock_timestamp() - next.recorded_at), 0)::float8 as lag_seconds,
+                p.events_per_second, p.rebuild_wanted,
+                case when p.state = 'rebuilding' then g.built_to end as rebuild_to, p.error
+           from projectord.projections p
+          cross join projectord.log_head h
+           left join projectord.generations g on g.projection = p.name and g.generation = p.generation
+           left join projectord.events next on next.position = coalesce(g.checkpoint, 0) + 1
+          order by p.name",
+    )
+    .fetch_all(pool)
+    .await?;
+    let kind = if url.is_some() { "rethinkdb" } else { "postgres" };
+    let ingest = url.is_some().then_some(ingest);
+    Ok(Status { daemons, store: Store { kind, url, id: log.store_id }, ingest, log, projections })
+}
+
+fn show(status: &Status) {
+    let Status { daemons, store, ingest, log, projections } = status;
+    let down = daemons.is_empty();
+    match daemons.as_slice() {
+        [] => print::line(format!("daemon   {}", paint(Colour::Red, "not running: nothing below moves"))),
+        daemons => daemons.iter().for_each(|Daemon { host, pid, version, started_at, .. }| {
+            print::line(format!("daemon   {host} pid {pid}, version {version}, since {}", started_at.format("%F %T")));
+        }),
+    }
+    match &store.url {
+        Some(url) => print::line(format!("store    RethinkDB at {url}")),
+        None => print::line("store    the log itself"),
+    }
+    if let Some(Ingest { state, error, feed, repaired, .. }) = ingest {
+        let state = if down { paint(Colour::Dim, "stopped") } else { paint_state(state) };
+        print::line(format!("ingest   {state}, feed {feed}, {} commits found without the feed", thousands(repaired.unsigned_abs())));
+        if let Some(error) = error.as_ref().filter(|_| !down) {
+            print::line(format!("         {}", paint(Colour::Red, error)));
+        }
+    }
+    let newest = log.newest_at.map(|time| format!(", newest recorded {}", time.format("%F %T"))).unwrap_or_default();
+    print::line(format!("log      {} events{newest}", thousands(log.head.unsigned_abs())));
+    print::line("");
+    let width = projections.iter().map(|it| it.name.len()).max().unwrap_or(0).max(10);
+    let title = format!("{:<width$}  {:<12} {:>12} {:>12} {:>9} {:>10}", "projection", "state", "position", "lag", "seconds", "events/s");
+    print::line(paint(Colour::Dim, title));
+    for it in projections {
+        // Padded before it is painted: colours have no width.
+        let state = paint_state(&format!("{:<12}", if down && it.state != "paused" { "down" } else { &it.state }));
+        print::line(format!(
+            "{:<width$}  {state} {:>12} {:>12} {:>9.1} {:>10}",
+            it.name,
+            thousands(it.position.unsigned_abs()),
+            thousands(it.lag_events.unsigned_abs()),
+            it.lag_seconds.max(0.0),
+            format!("{:.0}", if down { 0.0 } else { it.events_per_second }),
+        ));
+        if let Some(Json(error)) = &it.error {
+            print::line(format!("{:<width$}  {}", "", paint(Colour::Red, error)));
+        }
+        if it.rebuild_wanted {
+            print::line(format!("{:<width$}  a rebuild is asked for", ""));
+        }
+    }
+    if projections.is_empty() {
+        print::line("none has run yet");
+    }
+}
+
+fn paint_state(state: &str) -> String {
+    let colour = match state.trim() {
+        "live" => Colour::Green,
+        "halted" | "down" => Colour::Red,
+        "stopped" => Colour::Dim,
+        _ => Colour::Yellow,
+    };
+    paint(colour, state)
+}

@@ -1,0 +1,185 @@
+//! From connecting to the end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::fleet::Fleet;
+use super::listener::{Bells, listen};
+use super::signals::{Request, Requests};
+use super::{caught_up, heartbeat};
+use crate::backoff::Backoff;
+use crate::config::{self, Config, Level};
+use crate::ingest::Ingest;
+use crate::postgres::{MigrateError, Options, migrate};
+use crate::projection::Problem;
+use crate::shutdown::Trigger;
+use crate::store::RethinkStore;
+
+/// When the daemon ends of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Never.
+    Forever,
+    /// When every projection has reached the log's head as it was at the start.
+    UntilCaughtUp,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Somebody said so.
+    Stopped,
+    /// Every projection is where it should be.
+    CaughtUp,
+    /// These projections are halted.
+    Halted(Vec<String>),
+}
+
+/// Why it did not start, or could not go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The projections' folder cannot be read.
+    #[error("{0}")]
+    Projections(Problem),
+    /// The configuration holds a URL that is none.
+    #[error("{0}")]
+    Config(String),
+    /// PostgreSQL refused the daemon's own schema.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// A signal handler could not be set, or PostgreSQL went away from a job.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Runs the daemon. `file` is where the configuration came from, to read the level of the log again.
+///
+/// # Errors
+/// When it cannot start. Servers that are away are waited for.
+pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode) -> Result<Outcome, RunError> {
+    let mut requests = Requests::new().map_err(|error| RunError::Failed(format!("cannot handle signals: {error}")))?;
+    let options: Options =
+        config.postgres.url.reveal().parse().map_err(|error| RunError::Config(format!("postgres.url: {error}")))?;
+    info!(version = env!("CARGO_PKG_VERSION"), postgres = options.place(), store = %store_name(&config), "starting");
+    let control = options.clone().statement_timeout(Duration::from_secs(30)).pool(6);
+    let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
+    tokio::select! {
+        ready = prepare(&control) => ready?,
+        () = asked_to_stop(&mut requests) => return Ok(Outcome::Stopped),
+    }
+
+    let shutdown = Trigger::new();
+    let (complete, completed) = watch::channel(config.store.url.is_none());
+    let bells = Arc::new(Bells::default());
+    let mut fleet = Fleet::new(config.clone(), work, Arc::clone(&bells));
+    fleet.load().map_err(RunError::Projections)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(named("heartbeat", heartbeat::beat(control.clone(), shutdown.subscribe())));
+    tasks.spawn(named("listener", listen(control.clone(), Arc::clone(&bells))));
+    if let Some(url) = &config.store.url {
+        let server = url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?;
+        let store = RethinkStore::new(server, config.store.settings());
+        let ingest = Ingest::new(store, control.clone(), config.ingest.clone(), complete, shutdown.subscribe());
+        tasks.spawn(named("ingest", ingest.run()));
+    }
+
+    let names = fleet.names();
+    let caught_up = async {
+        match mode {
+            Mode::Forever => std::future::pending().await,
+            Mode::UntilCaughtUp => caught_up::wait(&control, &names, completed).await,
+        }
+    };
+    tokio::pin!(caught_up);
+    let outcome = loop {
+        tokio::select! {
+            request = requests.next() => match request {
+                Request::Stop => break Ok(Outcome::Stopped),
+                Request::Reload => reload(&mut fleet, file.as_deref(), &level),
+            },
+            done = &mut caught_up => break match done {
+                Ok(halted) if halted.is_empty() => Ok(Outcome::CaughtUp),
+                Ok(halted) => Ok(Outcome::Halted(halted)),
+                Err(error) => Err(RunError::Failed(crate::postgres::describe(&error))),
+            },
+            () = fleet.watch() => {}
+            Some(ended) = tasks.join_next() => {
+                let name = ended.unwrap_or("a task, by a panic");
+                error!(task = name, "ended unexpectedly; stopping");
+                break Err(RunError::Failed(format!("{name} ended unexpectedly")));
+            }
+        }
+    };
+    shutdown.request();
+    let drained = async {
+        fleet.drain().await;
+        while let Some(ended) = tasks.join_next().await {
+            // The listener has nothing to finish.
+            if matches!(ended, Ok("heartbeat")) {
+                tasks.abort_all();
+            }
+        }
+    };
+    tokio::select! {
+        done = tokio::time::timeout(config.shutdown.drain, drained) => match done {
+            Ok(()) => info!("stopped"),
+            Err(_) => warn!("stopped before everything in hand was finished; it is rolled back"),
+        },
+        // A second signal ends the process in there.
+        () = asked_to_stop(&mut requests) => {}
+    }
+    outcome
+}
+
+/// Waits for PostgreSQL, and brings the daemon's own schema up to date.
+async fn prepare(pool: &PgPool) -> Result<(), MigrateError> {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    let mut said = false;
+    loop {
+        match migrate(pool).await {
+            Err(MigrateError::Postgres(error)) if crate::postgres::is_worth_waiting(&error) => {
+                if !said {
+                    warn!(error = %crate::postgres::describe(&error), "PostgreSQL is not ready; trying again until it is");
+                    said = true;
+                }
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn asked_to_stop(requests: &mut Requests) {
+    while requests.next().await != Request::Stop {}
+}
+
+/// What cannot be read stays as it was.
+fn reload(fleet: &mut Fleet, file: Option<&std::path::Path>, level: &Level) {
+    match config::load(file) {
+        Ok(loaded) => {
+            level.set(&loaded.config.log);
+            if let Err(problem) = fleet.load() {
+                error!(%problem, "projections not reloaded");
+            } else {
+                info!("reloaded projections and log level");
+            }
+        }
+        Err(error) => error!(%error, "not reloaded; the configuration is as it was"),
+    }
+}
+
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
+}
+
+fn store_name(config: &Config) -> String {
+    config.store.url.as_ref().map_or("the log itself".into(), ToString::to_string)
+}

@@ -1,0 +1,53 @@
+//! Ingest: copies each durable commit of the RethinkDB store into the log, once, and gives it the next
+//! position.
+//!
+//! One loop: hear the bell, read what it announced, add it to the log. The bell may be lost in a dozen
+//! ways, so ingest also reads again after every connect, sweeps what was recorded lately, and walks the
+//! whole store now and then. Reading is the same in all of these, and adding passes over what is there.
+
+mod compare;
+mod error;
+mod follow;
+mod guard;
+mod replay;
+mod run;
+mod status;
+mod window;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use run::Ingest;
+pub use status::State;
+
+/// `[ingest]`: how the store is copied into the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The most commits that are read, and added in one transaction.
+    pub batch_events: usize,
+    /// The most bytes of commits that are read at once.
+    pub batch_bytes: usize,
+    /// How often to look for commits that the feed did not announce.
+    #[serde(with = "humantime_serde")]
+    pub sweep_interval: Duration,
+    /// How far back to look for them.
+    #[serde(with = "humantime_serde")]
+    pub sweep_window: Duration,
+    /// How often to compare the whole store with the log.
+    #[serde(with = "humantime_serde")]
+    pub full_pass_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            batch_events: 5_000,
+            batch_bytes: 8 << 20,
+            sweep_interval: Duration::from_secs(5),
+            sweep_window: Duration::from_secs(30),
+            full_pass_interval: Duration::from_secs(6 * 3600),
+        }
+    }
+}

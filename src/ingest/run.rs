@@ -1,0 +1,124 @@
+//! The loop.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::info;
+
+use super::compare::FullPass;
+use super::error::IngestError;
+use super::status::{State, Status};
+use super::{Config, guard};
+use crate::backoff::Backoff;
+use crate::log::Log;
+use crate::shutdown::Shutdown;
+use crate::store::RethinkStore;
+use crate::store::rethinkdb::History;
+
+/// How often a refused store is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Copies the store into the log, until it is told to stop.
+#[derive(Debug)]
+pub struct Ingest {
+    store: RethinkStore,
+    pub(super) history: History,
+    pub(super) log: Log,
+    pub(super) config: Config,
+    pub(super) shutdown: Shutdown,
+    pub(super) pool: PgPool,
+    complete: watch::Sender<bool>,
+}
+
+impl Ingest {
+    /// Copies from `store` to the log that `pool` reaches. `complete` turns true when everything that
+    /// was in the store at the start is in the log.
+    pub fn new(
+        store: RethinkStore,
+        pool: PgPool,
+        config: Config,
+        complete: watch::Sender<bool>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let log = Log::new(pool.clone());
+        let history = store.history();
+        Self { store, history, log, config, shutdown, pool, complete }
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(self) {
+        let mut status = Status::new(self.pool.clone());
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+        let mut shutdown = self.shutdown.clone();
+        while !self.shutdown.is_requested() {
+            let connected = Instant::now();
+            let ended = self.session(&mut status).await;
+            if connected.elapsed() > Duration::from_secs(30) {
+                backoff.reset();
+            }
+            let wait = match &ended {
+                Ok(()) => break,
+                Err(IngestError::FeedLost(reason)) => {
+                    info!(reason, "reading again");
+                    Duration::from_millis(100)
+                }
+                Err(IngestError::Away(reason)) => {
+                    status.enter(State::Backoff, Some(reason)).await;
+                    backoff.next_wait()
+                }
+                Err(IngestError::Refused(reason)) => {
+                    status.enter(State::Halted, Some(reason)).await;
+                    LOOK_AGAIN
+                }
+            };
+            shutdown.within(wait).await;
+        }
+        status.enter(State::Stopped, None).await;
+    }
+
+    /// From connecting to the first error: check, read history, follow.
+    async fn session(&self, status: &mut Status) -> Result<(), IngestError> {
+        let store = guard::check(&self.store, &self.history, &self.log).await?;
+        status.enter(State::CatchingUp, None).await;
+        // The long part first, while no feed fills its queue; then again from where that ended.
+        self.replay(store).await?;
+        let mut feed = self.history.feed().await?;
+        self.replay(store).await?;
+        status.enter(State::Live, None).await;
+
+        let mut sweep = interval(self.config.sweep_interval);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pass = Some(FullPass::begin());
+        let mut pass_due = Instant::now();
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return Ok(()),
+                moved = feed.moved() => {
+                    let heads = moved.map_err(|error| IngestError::FeedLost(error.message))?;
+                    self.follow(store, &heads).await?;
+                }
+                _ = sweep.tick() => self.sweep(store).await?,
+                () = sleep_until(pass_due) => {
+                    let begun = Instant::now();
+                    let running = pass.get_or_insert_with(FullPass::begin);
+                    if self.full_pass_step(store, running).await? {
+                        pass = None;
+                        pass_due = Instant::now() + self.config.full_pass_interval;
+                        self.complete.send_replace(true);
+                    } else if *self.complete.borrow() {
+                        // Rarely and gently: a fifth of the time.
+                        pass_due = Instant::now() + begun.elapsed() * 4;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn sweep_window_millis(&self) -> i64 {
+        i64::try_from(self.config.sweep_window.as_millis()).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,80 @@
+//! What ingest says of itself: the row of `projectord.ingest_status`, and one log line a transition.
+
+use sqlx::PgPool;
+use tracing::{error, info, warn};
+
+/// What ingest is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does not run.
+    Stopped,
+    /// Reading history.
+    CatchingUp,
+    /// Following the feed.
+    Live,
+    /// A server is away; trying again.
+    Backoff,
+    /// The log cannot go on from this store; somebody must decide. Looks again now and then.
+    Halted,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::CatchingUp => "catching_up",
+            Self::Live => "live",
+            Self::Backoff => "backoff",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Status {
+    pool: PgPool,
+    state: State,
+}
+
+impl Status {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool, state: State::Stopped }
+    }
+
+    /// Says it once. PostgreSQL may be what is away, so that writing it down may fail.
+    pub(super) async fn enter(&mut self, state: State, reason: Option<&str>) {
+        if state != self.state {
+            match (state, reason) {
+                (State::Halted, Some(reason)) => error!(reason, "ingest halted"),
+                (State::Backoff, Some(reason)) => warn!(reason, "ingest waits; trying again until it works"),
+                _ => info!(from = self.state.as_str(), to = state.as_str(), "ingest state"),
+            }
+        }
+        self.state = state;
+        let feed = if state == State::Live { "open" } else { "closed" };
+        let written = sqlx::query(
+            "update projectord.ingest_status set state = $1, error = $2, feed = $3, updated_at = clock_timestamp()",
+        )
+        .bind(state.as_str())
+        .bind(reason)
+        .bind(feed)
+        .execute(&self.pool)
+        .await;
+        drop(written);
+    }
+
+    pub(super) async fn repaired(&self, commits: usize) -> Result<(), sqlx::Error> {
+        sqlx::query("update projectord.ingest_status set repaired = repaired + $1")
+            .bind(i64::try_from(commits).unwrap_or(0))
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+
+    pub(super) async fn full_pass_done(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("update projectord.ingest_status set full_pass_at = clock_timestamp()")
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,130 @@
+//! Writing the log: only ingest does, and only here.
+
+use serde_json::Value;
+use sqlx::types::Json;
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::Log;
+use crate::event::{CommitId, Event, Position, StreamId, Version};
+use crate::postgres::describe;
+
+/// What adding a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// The log's head afterwards.
+    pub head: Position,
+    /// How many of the batch's events are new. Fewer than given: some were there, or wait for an
+    /// earlier version of their stream.
+    pub events: u64,
+}
+
+/// Why a batch was not added.
+#[derive(Debug, Error)]
+pub enum ForeignStore {
+    /// The log copies another store, or the store has lost what the log has. Somebody must decide.
+    #[error("{0}")]
+    Refused(String),
+    /// PostgreSQL could not be reached or refused.
+    #[error("{}", describe(.0))]
+    Postgres(sqlx::Error),
+}
+
+impl From<sqlx::Error> for ForeignStore {
+    fn from(error: sqlx::Error) -> Self {
+        match error.as_database_error().map(|error| (error.code(), error.message())) {
+            Some((Some(code), message)) if code == "PJ005" || code == "PJ006" => Self::Refused(message.to_owned()),
+            _ => Self::Postgres(error),
+        }
+    }
+}
+
+impl Log {
+    /// Copies events of the store into the log, in the given order, as far as each continues its stream.
+    /// Safe to repeat with any of them.
+    ///
+    /// # Errors
+    /// [`ForeignStore::Refused`] when they are not of the store that this log copies.
+    pub async fn add(&self, store: Uuid, events: &[Event]) -> Result<Added, ForeignStore> {
+        fn column<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
+            events.iter().map(of).collect()
+        }
+        let (head, added): (i64, i64) =
+            sqlx::query_as("select head, added from projectord.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+                .bind(store)
+                .bind(column(events, |event| event.stream_id.0))
+                .bind(column(events, |event| event.stream_type.as_str()))
+                .bind(column(events, |event| event.version.to_sql()))
+                .bind(column(events, |event| event.event_type.as_str()))
+                .bind(column(events, |event| Json::<&Value>(&event.data)))
+                .bind(column(events, |event| Json::<&Value>(&event.metadata)))
+                .bind(column(events, |event| event.commit_id.0))
+                .bind(column(events, |event| event.recorded_at))
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(Added { head: Position::from_sql(head), events: added.unsigned_abs() })
+    }
+
+    /// How far each of these streams has come in the log, in the order given.
+    ///
+    /// # Errors
+    /// See [`head`](Self::head).
+    pub async fn versions(&self, streams: &[StreamId]) -> Result<Vec<Version>, sqlx::Error> {
+        let ids: Vec<Uuid> = streams.iter().map(|stream| stream.0).collect();
+        let rows: Vec<(i64,)> = sqlx::query_as(
+            "select coalesce((select e.version from projectord.events e where e.stream_id = s.id
+                               order by e.version desc limit 1), 0)
+               from unnest($1::uuid[]) with ordinality as s (id, nth) order by nth",
+        )
+        .bind(ids)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|(version,)| Version::from_sql(version)).collect())
+    }
+
+    /// The commit that holds each of these places, in the order given; none where the log has not come
+    /// that far.
+    ///
+    /// # Errors
+    /// See [`head`](Self::head).
+    pub async fn commits_at(&self, places: &[(StreamId, Version)]) -> Result<Vec<Option<CommitId>>, sqlx::Error> {
+        let (streams, versions): (Vec<Uuid>, Vec<i64>) =
+            places.iter().map(|(stream, version)| (stream.0, version.to_sql())).unzip();
+        let rows: Vec<(Option<Uuid>,)> = sqlx::query_as(
+            "select e.commit_id from unnest($1::uuid[], $2::bigint[]) with ordinality as p (id, version, nth)
+               left join projectord.events e on e.stream_id = p.id and e.version = p.version order by nth",
+        )
+        .bind(streams)
+        .bind(versions)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|(commit,)| commit.map(CommitId)).collect())
+    }
+
+    /// The newest commits of the log, at most `limit` events back: stream, first version, commit.
+    ///
+    /// # Errors
+    /// See [`head`](Self::head).
+    pub async fn newest_commits(&self, limit: u32) -> Result<Vec<(StreamId, Version, CommitId)>, sqlx::Error> {
+        let rows: Vec<(Uuid, i64, Uuid)> = sqlx::query_as(
+            "select stream_id, min(version), commit_id from projectord.events
+              where (stream_id, commit_id) in (
+                    select stream_id, commit_id from projectord.events order by position desc limit $1)
+                and position > (select position from projectord.log_head) - $1 - 10000
+              group by stream_id, commit_id",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|(stream, first, commit)| (stream.into(), Version::from_sql(first), commit.into())).collect())
+    }
+
+    /// When the newest event of the log was recorded, by the store's clock.
+    ///
+    /// # Errors
+    /// See [`head`](Self::head).
+    pub async fn newest_recorded_at(&self) -> Result<Option<chrono::DateTime<chrono::Utc>>, sqlx::Error> {
+        let row = sqlx::query_as("select recorded_at from projectord.events order by position desc limit 1");
+        Ok(row.fetch_optional(&self.pool).await?.map(|(time,)| time))
+    }
+}

@@ -1,0 +1,220 @@
+//! Handlers compiled into one PL/pgSQL function: a loop over a range of the log, in order, that
+//! dispatches by type. No templating: an event's data are variables, never text of the program.
+
+use super::{Handler, Pattern, Projection, sql};
+
+/// The function that applies a range of the log to the read model, and where its lines came from.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// `create function projectord_apply …`, to be run with the read model's schema on the path.
+    pub sql: String,
+    sources: Vec<Source>,
+}
+
+/// Lines of the function's body that came from a file.
+#[derive(Debug, Clone)]
+struct Source {
+    file: String,
+    first_line: usize,
+    lines: usize,
+}
+
+/// Compiles a projection.
+pub fn compile(projection: &Projection) -> Compiled {
+    let mut body = Body::default();
+    body.line("declare");
+    body.line("    event record;");
+    body.line("begin");
+    body.line("    for event in");
+    body.line("        select position, stream_id, stream_type, version, type, data, metadata, recorded_at");
+    body.line("          from projectord.events");
+    body.line(&format!("         where position > $1 and position <= $2{}", type_filter(&projection.handlers)));
+    body.line("         order by position");
+    body.line("    loop");
+    let mut branches: Vec<(&Pattern, &Handler)> = projection
+        .handlers
+        .iter()
+        .flat_map(|handler| handler.on.iter().map(move |pattern| (pattern, handler)))
+        .collect();
+    branches.sort_by(|(a, _), (b, _)| a.rank().cmp(&b.rank()));
+    // Neighbouring patterns of one handler share a branch, so that its text stands there once.
+    let groups = branches.chunk_by(|(_, a), (_, b)| a.file == b.file);
+    for (nth, group) in groups.enumerate() {
+        let conditions: Vec<String> = group.iter().map(|(pattern, _)| condition("event.type", pattern)).collect();
+        let keyword = if nth == 0 { "if" } else { "elsif" };
+        body.line(&format!("        {keyword} {} then", conditions.join(" or ")));
+        body.handler(group[0].1);
+    }
+    body.line("        end if;");
+    body.line("    end loop;");
+    body.line("end");
+    let tag = body.unused_tag();
+    let sql = format!(
+        "create function projectord_apply(bigint, bigint) returns void language plpgsql as {tag}\n{}{tag}",
+        body.text
+    );
+    Compiled { sql, sources: body.sources }
+}
+
+/// One handler alone, compiled for nothing but its syntax: the statement, and where the handler's text
+/// begins in it, in characters.
+pub(crate) fn compile_alone(handler: &Handler) -> (String, usize) {
+    let mut body = Body::default();
+    body.line("declare event projectord.events; begin");
+    body.handler(handler);
+    body.line("end");
+    let tag = body.unused_tag();
+    let head = format!("create function pg_temp.projectord_check() returns void language plpgsql as {tag}\n");
+    let sql = format!("{head}{}{tag}", body.text);
+    let start = sql.find(&handler.sql).unwrap_or(0);
+    (sql.clone(), sql[..start].chars().count())
+}
+
+impl Compiled {
+    /// The file and line that a line of the function's body came from. PL/pgSQL counts from 1, and the
+    /// first is the one that the body's opening quote ends.
+    pub fn source(&self, body_line: usize) -> Option<(&str, usize)> {
+        let line = body_line.checked_sub(1)?;
+        let source = self.sources.iter().find(|it| line >= it.first_line && line < it.first_line + it.lines)?;
+        Some((&source.file, line - source.first_line + 1))
+    }
+}
+
+#[derive(Default)]
+struct Body {
+    text: String,
+    lines: usize,
+    sources: Vec<Source>,
+}
+
+impl Body {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        self.lines += 1;
+    }
+
+    /// The handler's text as it is, in a block of its own.
+    fn handler(&mut self, handler: &Handler) {
+        self.line("        begin");
+        let lines = handler.sql.lines().count();
+        self.sources.push(Source { file: handler.file.clone(), first_line: self.lines + 1, lines });
+        self.text.push_str(&handler.sql);
+        if !handler.sql.ends_with('\n') {
+            self.text.push('\n');
+        }
+        self.lines += lines;
+        if !sql::scan(&handler.sql).terminated {
+            self.line("        ;");
+        }
+        self.line("        end;");
+    }
+
+    /// A dollar quote that occurs nowhere in the body, so that no text can end it early.
+    fn unused_tag(&self) -> String {
+        let mut tag = String::from("$projectord$");
+        while self.text.contains(&tag) {
+            tag.insert(1, '_');
+        }
+        tag
+    }
+}
+
+/// Lets PostgreSQL pass over events that no handler is for.
+fn type_filter(handlers: &[Handler]) -> String {
+    let patterns: Vec<&Pattern> = handlers.iter().flat_map(|handler| &handler.on).collect();
+    if patterns.iter().any(|pattern| pattern.is_all()) {
+        return String::new();
+    }
+    let types: Vec<String> =
+        patterns.iter().filter(|pattern| !pattern.is_glob()).map(|pattern| literal(pattern.as_str())).collect();
+    let globs = patterns.iter().filter(|pattern| pattern.is_glob()).map(|pattern| condition("type", pattern));
+    let mut conditions: Vec<String> = globs.collect();
+    if !types.is_empty() {
+        conditions.insert(0, format!("type in ({})", types.join(", ")));
+    }
+    format!(" and ({})", conditions.join(" or "))
+}
+
+fn condition(value: &str, pattern: &Pattern) -> String {
+    if pattern.is_all() {
+        "true".into()
+    } else if pattern.is_glob() {
+        format!("{value} like {}", literal(&pattern.to_like()))
+    } else {
+        format!("{value} = {}", literal(pattern.as_str()))
+    }
+}
+
+/// A text as a SQL literal, whatever `standard_conforming_strings` is.
+fn literal(text: &str) -> String {
+    if text.contains('\\') {
+        format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handler(file: &str, on: &[&str], sql: &str) -> Handler {
+        Handler { file: file.into(), on: on.iter().map(|on| Pattern::new(on).unwrap()).collect(), sql: sql.into() }
+    }
+
+    fn projection(handlers: Vec<Handler>) -> Projection {
+        Projection {
+            name: "p".into(),
+            folder: "p".into(),
+            description: None,
+            on_error: super::super::OnError::Halt,
+            schema_sql: String::new(),
+            handlers,
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_function_leads_back_to_its_file() {
+        let compiled = compile(&projection(vec![
+            handler("A.sql", &["A"], "perform 1;\nperform 2"),
+            handler("B.sql", &["B_*", "it's"], "perform 3;\n"),
+        ]));
+        let body: Vec<&str> = compiled.sql.lines().collect();
+        for (at, line) in body.iter().enumerate() {
+            // The body's line 1 ends the first line of the statement.
+            let expected = match *line {
+                "perform 1;" => Some(("A.sql", 1)),
+                "perform 2" => Some(("A.sql", 2)),
+                "perform 3;" => Some(("B.sql", 1)),
+                _ => continue,
+            };
+            assert_eq!(compiled.source(at + 1), expected, "{}", compiled.sql);
+        }
+        assert!(compiled.sql.contains(r"event.type like E'B\\_%'"), "{}", compiled.sql);
+        assert!(compiled.sql.contains("event.type = 'it''s'"), "{}", compiled.sql);
+    }
+
+    #[test]
+    fn no_text_can_end_the_function_early() {
+        let compiled = compile(&projection(vec![handler("A.sql", &["A"], "perform $projectord$x$projectord$;")]));
+        assert!(compiled.sql.ends_with("$_projectord$"));
+    }
+
+    #[test]
+    fn a_change_of_anything_that_rows_depend_on_changes_the_fingerprint() {
+        let base = projection(vec![handler("A.sql", &["A"], "perform 1;")]);
+        let mut prints = vec![base.fingerprint()];
+        for changed in [
+            projection(vec![handler("A.sql", &["A"], "perform 2;")]),
+            projection(vec![handler("A.sql", &["B"], "perform 1;")]),
+            projection(vec![handler("A.sql", &["A", "B"], "perform 1;")]),
+            Projection { schema_sql: "create table t ();".into(), ..base.clone() },
+        ] {
+            prints.push(changed.fingerprint());
+        }
+        prints.sort();
+        prints.dedup();
+        assert_eq!(prints.len(), 5);
+    }
+}

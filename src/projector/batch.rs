@@ -1,0 +1,81 @@
+//! How many events to apply at once.
+
+use std::time::Duration;
+
+/// A batch size that adapts: towards a time when batches succeed, and by halving when one fails, until
+/// the one event that fails stands alone.
+#[derive(Debug, Clone)]
+pub(super) struct BatchSize {
+    events: u64,
+    most: u64,
+    target: Duration,
+}
+
+impl BatchSize {
+    pub(super) fn new(most: u32, target: Duration) -> Self {
+        let most = u64::from(most.max(1));
+        Self { events: most.min(500), most, target }
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.events
+    }
+
+    /// A batch of `events` took `time`.
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+    pub(super) fn took(&mut self, events: u64, time: Duration) {
+        // A batch that was not full says nothing about how many would fit.
+        if events < self.events && time < self.target {
+            return;
+        }
+        let factor = self.target.as_secs_f64() / time.as_secs_f64().max(1e-6);
+        let fitting = events as f64 * factor.clamp(0.5, 2.0);
+        self.events = (fitting as u64).clamp(1, self.most);
+    }
+
+    /// A batch of `events` failed in a handler. Whether that was one event, and so the one that fails.
+    pub(super) fn failed(&mut self, events: u64) -> bool {
+        self.events = (events / 2).max(1);
+        events <= 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_approaches_the_target_and_stays_within_its_bounds() {
+        let mut size = BatchSize::new(10_000, Duration::from_millis(100));
+        for _ in 0..20 {
+            // 20 µs an event: 5,000 fit.
+            let events = size.get();
+            size.took(events, Duration::from_micros(20 * events));
+        }
+        assert!((4_000..=6_000).contains(&size.get()), "{}", size.get());
+        size.took(3, Duration::from_millis(1));
+        assert!(size.get() >= 4_000, "a short batch does not shrink it");
+        size.took(10_000, Duration::from_secs(100));
+        assert!(size.get() >= 1);
+    }
+
+    #[test]
+    fn halving_finds_the_one_event_that_fails() {
+        for poison in [1_u64, 2, 77, 4_999, 5_000] {
+            let mut size = BatchSize::new(10_000, Duration::from_millis(100));
+            size.events = 5_000;
+            let (mut checkpoint, mut tries) = (0, 0);
+            loop {
+                tries += 1;
+                let upto = (checkpoint + size.get()).min(5_000);
+                if upto < poison {
+                    checkpoint = upto;
+                } else if size.failed(upto - checkpoint) {
+                    break;
+                }
+            }
+            assert_eq!(checkpoint, poison - 1);
+            assert!(tries < 40, "{tries} tries for {poison}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Why a projection is halted, for whoever has to look.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgDatabaseError;
+use uuid::Uuid;
+
+use crate::event::Position;
+use crate::postgres::describe;
+use crate::projection::Compiled;
+
+/// Why a projection is halted, or in backoff.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failure {
+    /// What happened.
+    pub message: String,
+    /// PostgreSQL's code for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
+    /// More from PostgreSQL. Never an event's data of our own accord, but a constraint's may name them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The handler, as `OrderCreated.sql:3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The event that it failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<FailedEvent>,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Which event a handler failed at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedEvent {
+    /// Its place in the log.
+    pub position: Position,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Its stream.
+    pub stream_id: Uuid,
+    /// Its place in its stream.
+    pub version: i64,
+}
+
+impl Failure {
+    /// What PostgreSQL said, and where in the projection's files.
+    pub(super) fn of(error: &sqlx::Error, compiled: &Compiled) -> Self {
+        let Some(database) = error.as_database_error() else {
+            return Self { message: describe(error), ..Self::default() };
+        };
+        let postgres = database.try_downcast_ref::<PgDatabaseError>();
+        let source = postgres.and_then(|error| error.r#where()).and_then(body_line);
+        let source = source.and_then(|line| compiled.source(line));
+        Self {
+            message: database.message().to_owned(),
+            sqlstate: database.code().map(Into::into),
+            detail: postgres.and_then(PgDatabaseError::detail).map(Into::into),
+            file: source.map(|(file, line)| format!("{file}:{line}")),
+            event: None,
+            hint: postgres.and_then(PgDatabaseError::hint).map(Into::into),
+        }
+    }
+
+    /// A failure with a reason of our own.
+    pub(super) fn saying(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), ..Self::default() }
+    }
+}
+
+/// The line that PostgreSQL's context names: `PL/pgSQL function projectord_apply(bigint,bigint) line 12
+/// at SQL statement`. Only to show a reader the place; where it says nothing, nothing is shown.
+fn body_line(context: &str) -> Option<usize> {
+    let (_, rest) = context.split_once("projectord_apply(bigint,bigint)")?;
+    rest.split_whitespace().find_map(|word| word.parse().ok())
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}: ")?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(sqlstate) = &self.sqlstate {
+            write!(f, " (SQLSTATE {sqlstate})")?;
+        }
+        if let Some(event) = &self.event {
+            let FailedEvent { position, event_type, stream_id, version } = event;
+            write!(f, " at event {position}, {event_type:?}, version {version} of stream {stream_id}")?;
+        }
+        if let Some(detail) = &self.detail {
+            write!(f, "; {detail}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "; hint: {hint}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! What is wanted of a projection and what is said of it: the rows of `projectord.projections` and
+//! `projectord.generations`.
+
+use sqlx::types::Json;
+use sqlx::{FromRow, PgPool};
+
+use super::{Failure, State};
+use crate::event::Position;
+
+/// What an operator wants of a projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// It runs.
+    Running,
+    /// It stands still.
+    Paused,
+}
+
+impl Wanted {
+    /// As in the column.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// A projection as its row says.
+#[derive(Debug, Clone, FromRow)]
+pub struct Record {
+    wanted: String,
+    /// Whether an operator asked for a rebuild that has not begun.
+    pub rebuild_wanted: bool,
+    /// Why it is halted; cleared by whoever resumes it.
+    pub error: Option<Json<Failure>>,
+    /// The generation that readers see; 0 before the first.
+    pub generation: i64,
+    /// What that generation was built from.
+    pub fingerprint: Option<String>,
+    checkpoint: Option<i64>,
+    built_to: Option<i64>,
+}
+
+impl Record {
+    /// Reads it, and makes it where it is new.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be reached or refuses. So for the other functions here.
+    pub async fn read_or_create(pool: &PgPool, name: &str) -> Result<Self, sqlx::Error> {
+        sqlx::query("insert into projectord.projections (name) values ($1) on conflict do nothing")
+            .bind(name)
+            .execute(pool)
+            .await?;
+        sqlx::query_as(
+            "select p.wanted, p.rebuild_wanted, p.error, p.generation, g.fingerprint, g.checkpoint, g.built_to
+               from projectord.projections p
+               left join projectord.generations g on g.projection = p.name and g.generation = p.generation
+              where p.name = $1",
+        )
+        .bind(name)
+        .fetch_one(pool)
+        .await
+    }
+
+    /// What an operator wants.
+    pub fn wanted(&self) -> Wanted {
+        if self.wanted == "paused" { Wanted::Paused } else { Wanted::Running }
+    }
+
+    /// Exactly the events up to here are reflected in the read model.
+    pub fn checkpoint(&self) -> Position {
+        Position::from_sql(self.checkpoint.unwrap_or(0))
+    }
+
+    /// Where the log's head was when the generation was made.
+    pub fn built_to(&self) -> Position {
+        Position::from_sql(self.built_to.unwrap_or(0))
+    }
+}
+
+/// Writes down what a projection is doing.
+pub(super) async fn write_state(
+    pool: &PgPool,
+    name: &str,
+    state: State,
+    failure: Option<&Failure>,
+    events_per_second: f64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update projectord.projections
+            set state = $2, error = $3, events_per_second = $4, updated_at = clock_timestamp() where name = $1",
+    )
+    .bind(name)
+    .bind(state.as_str())
+    .bind(failure.map(Json))
+    .bind(events_per_second)
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! The loop.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use super::batch::BatchSize;
+use super::failure::FailedEvent;
+use super::generation::{GenerationError, rebuild_in_place};
+use super::record::{Record, Wanted, write_state};
+use super::{Bell, Config, Failure, OnChange, State};
+use crate::backoff::Backoff;
+use crate::event::Position;
+use crate::postgres::{Class, classify, describe};
+use crate::projection::{Compiled, Projection, compile};
+use crate::shutdown::Shutdown;
+
+/// How often the rate is written down while events are applied.
+const REPORT: Duration = Duration::from_secs(1);
+/// How often a batch is tried again after a deadlock or the like before that counts as an error.
+const MOST_AGAIN: u32 = 20;
+
+/// Keeps one read model at the log's head, until it is told to stop.
+#[derive(Debug)]
+pub struct Projector {
+    projection: Projection,
+    compiled: Compiled,
+    config: Config,
+    on_change: OnChange,
+    pool: PgPool,
+    log_bell: Bell,
+    control_bell: Bell,
+    state: State,
+    batch: BatchSize,
+    rate: Rate,
+    shutdown: Shutdown,
+}
+
+/// Why the loop went back to read what is wanted.
+enum Turn {
+    /// Something may be wanted, or the checkpoint was moved by somebody else.
+    Reread,
+    /// Nothing to do until the control bell rings.
+    Wait,
+    /// The daemon stops.
+    Stop,
+}
+
+impl Projector {
+    /// A projector for `projection`; `control_bell` rings when somebody wants something of it, and `shutdown`
+    /// is requested when the daemon ends.
+    pub fn new(
+        projection: Projection,
+        config: Config,
+        on_change: OnChange,
+        pool: PgPool,
+        log_bell: Bell,
+        control_bell: Bell,
+        shutdown: Shutdown,
+    ) -> Self {
+        let batch = BatchSize::new(config.max_batch, config.batch_time);
+        let compiled = compile(&projection);
+        let state = State::CatchingUp;
+        let rate = Rate::default();
+        Self { projection, compiled, config, on_change, pool, log_bell, control_bell, state, batch, rate, shutdown }
+    }
+
+    /// Runs until it is told to stop. A batch in hand is finished first.
+    pub async fn run(mut self) {
+        let span = info_span!("projector", projection = self.projection.name);
+        async {
+            let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+            loop {
+                match self.turn(&mut backoff).await {
+                    Ok(Turn::Reread) => backoff.reset(),
+                    Ok(Turn::Wait) => {
+                        let (mut bell, mut shutdown) = (self.control_bell.clone(), self.shutdown.clone());
+                        tokio::select! {
+                            () = bell.heard(self.config.poll_interval) => {}
+                            () = shutdown.requested() => {}
+                        }
+                    }
+                    Ok(Turn::Stop) => return,
+                    Err(away) => self.back_off(&away, &mut backoff).await,
+                }
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// Reads what is wanted and does it, until something else may be.
+    async fn turn(&mut self, backoff: &mut Backoff) -> Result<Turn, sqlx::Error> {
+        if self.shutdown.is_requested() {
+            return Ok(Turn::Stop);
+        }
+        self.control_bell.rang();
+        let mut record = Record::read_or_create(&self.pool, &self.projection.name).await?;
+        if record.wanted() == Wanted::Paused && !record.rebuild_wanted {
+            self.enter(State::Paused, None).await?;
+            return Ok(Turn::Wait);
+        }
+        if self.state == State::Halted && record.error.is_some() && !record.rebuild_wanted {
+            return Ok(Turn::Wait);
+        }
+        if let Some(reason) = self.must_build(&record) {
+            info!(reason, "building the read model");
+            match rebuild_in_place(&self.pool, &self.projection).await {
+                Ok(_) => {}
+                Err(GenerationError::Refused(failure)) => return self.halt(failure).await,
+                Err(GenerationError::Postgres(error)) if classify(&error) == Class::Statement => {
+                    return self.halt(Failure::of(&error, &self.compiled)).await;
+                }
+                Err(GenerationError::Postgres(error)) => return Err(error),
+            }
+            record = Record::read_or_create(&self.pool, &self.projection.name).await?;
+        } else if record.fingerprint.as_deref() != Some(&self.projection.fingerprint()) {
+            match self.on_change {
+                OnChange::Ignore => warn!("the files have changed; going on with the handlers that made the rows"),
+                OnChange::Rebuild | OnChange::Refuse => {
+                    let name = &self.projection.name;
+                    let hint = format!("projectord rebuild {name}, or put the old files back");
+                    return self.halt(Failure::saying("the files have changed since the rows were made", hint)).await;
+                }
+            }
+        }
+        if record.wanted() == Wanted::Paused {
+            return Ok(Turn::Reread);
+        }
+        self.follow(record, backoff).await
+    }
+
+    /// Why the read model must be built anew, if it must.
+    fn must_build(&self, record: &Record) -> Option<&'static str> {
+        if record.generation == 0 || record.fingerprint.is_none() {
+            Some("it is new")
+        } else if record.rebuild_wanted {
+            Some("a rebuild was asked for")
+        } else if self.on_change == OnChange::Rebuild
+            && record.fingerprint.as_deref() != Some(&self.projection.fingerprint())
+        {
+            Some("its files have changed")
+        } else {
+            None
+        }
+    }
+
+    /// Applies batch after batch, until something else may be wanted.
+    async fn follow(&mut self, record: Record, backoff: &mut Backoff) -> Result<Turn, sqlx::Error> {
+        let mut checkpoint = record.checkpoint();
+        let rebuilt_at = record.built_to();
+        let is_rebuild = record.generation > 1;
+        let behind = |checkpoint| match is_rebuild && checkpoint < rebuilt_at {
+            true => State::Rebuilding,
+            false => State::CatchingUp,
+        };
+        self.enter(behind(checkpoint), None).await?;
+        let mut again = 0;
+        loop {
+            if self.control_bell.rang() || self.shutdown.is_requested() {
+                return Ok(Turn::Reread);
+            }
+            let begun = Instant::now();
+            match self.apply(record.generation, checkpoint).await {
+                Ok((reached, head)) => {
+                    let events = reached.0 - checkpoint.0;
+                    (checkpoint, again) = (reached, 0);
+                    backoff.reset();
+                    if events > 0 {
+                        self.batch.took(events, begun.elapsed());
+                    }
+                    let state = if checkpoint == head { State::Live } else { behind(checkpoint) };
+                    self.report(state, events).await?;
+                    if state == State::Live {
+                        self.wait_for_events().await;
+                    }
+                }
+                Err(error) => match classify(&error) {
+                    Class::Away => return Err(error),
+                    Class::Fenced => {
+                        warn!(%checkpoint, "somebody else moved the checkpoint; reading it again");
+                        return Ok(Turn::Reread);
+                    }
+                    Class::Again if again < MOST_AGAIN => {
+                        again += 1;
+                        warn!(%checkpoint, error = %describe(&error), "batch rolled back; trying it again");
+                        tokio::time::sleep(Backoff::new(REPORT / 20, REPORT).next_wait()).await;
+                    }
+                    Class::Again | Class::Statement => {
+                        if let Some(failure) = self.isolate(checkpoint, &error).await? {
+                            return self.halt(failure).await;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// One batch, in one statement. The rows and the checkpoint are committed together or not at all.
+    async fn apply(&self, generation: i64, after: Position) -> Result<(Position, Position), sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let limit = i64::try_from(self.batch.get()).unwrap_or(i64::MAX);
+        let query = sqlx::query_as("select new_checkpoint, head from projectord.apply($1, $2, $3, $4)")
+            .bind(&self.projection.name)
+            .bind(generation)
+            .bind(after.to_sql())
+            .bind(limit)
+            .fetch_one(&mut *connection);
+        // The server cancels a batch that takes too long; this is for a server that does not answer.
+        let patience = self.config.batch_timeout + Duration::from_secs(10);
+        match tokio::time::timeout(patience, query).await {
+            Ok(done) => {
+                if done.as_ref().is_err_and(|error| classify(error) == Class::Away) {
+                    connection.close_on_drop();
+                }
+                let (reached, head): (i64, i64) = done?;
+                Ok((Position::from_sql(reached), Position::from_sql(head)))
+            }
+            Err(_) => {
+                drop(connection.detach());
+                Err(sqlx::Error::Protocol(format!("no answer from PostgreSQL within {patience:?}")))
+            }
+        }
+    }
+
+    /// Makes the batch smaller, until the event that fails stands alone: then that is the failure.
+    async fn isolate(&mut self, checkpoint: Position, error: &sqlx::Error) -> Result<Option<Failure>, sqlx::Error> {
+        let mut failure = Failure::of(error, &self.compiled);
+        if failure.sqlstate.as_deref() == Some("PJ002") {
+            return Ok(Some(failure));
+        }
+        let (head,): (i64,) = sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool).await?;
+        let in_batch = self.batch.get().min(Position::from_sql(head).0.saturating_sub(checkpoint.0));
+        if !self.batch.failed(in_batch) {
+            return Ok(None);
+        }
+        let event: Option<(i64, String, uuid::Uuid, i64)> = sqlx::query_as(
+            "select position, type, stream_id, version from projectord.events where position = $1",
+        )
+        .bind(checkpoint.next().to_sql())
+        .fetch_optional(&self.pool)
+        .await?;
+        failure.event = event.map(|(position, event_type, stream_id, version)| FailedEvent {
+            position: Position::from_sql(position),
+            event_type,
+            stream_id,
+            version,
+        });
+        let name = &self.projection.name;
+        failure.hint.get_or_insert(format!("correct the handler and reload, or repair the cause and: projectord resume {name}"));
+        Ok(Some(failure))
+    }
+
+    async fn wait_for_events(&mut self) {
+        let patience = self.config.poll_interval;
+        // A clone, so that the ring is still there for whoever looks next.
+        let (mut control, mut shutdown) = (self.control_bell.clone(), self.shutdown.clone());
+        tokio::select! {
+            () = self.log_bell.heard(patience) => {}
+            () = control.heard(patience) => {}
+            () = shutdown.requested() => {}
+        }
+    }
+
+    async fn halt(&mut self, failure: Failure) -> Result<Turn, sqlx::Error> {
+        self.enter(State::Halted, Some(failure)).await?;
+        Ok(Turn::Wait)
+    }
+
+    async fn back_off(&mut self, away: &sqlx::Error, backoff: &mut Backoff) {
+        let wait = backoff.next_wait();
+        if self.state != State::Backoff {
+            warn!(error = %describe(away), "PostgreSQL is away; trying again until it is back");
+            self.state = State::Backoff;
+        }
+        // It cannot be written down where it happened; readers see that the daemon was not seen.
+        self.shutdown.within(wait).await;
+    }
+
+    /// One log line and one row for each transition.
+    async fn enter(&mut self, state: State, failure: Option<Failure>) -> Result<(), sqlx::Error> {
+        if let Some(failure) = &failure {
+            error!(reason = %failure, "halted");
+        } else if state != self.state {
+            info!(from = %self.state, to = %state, "state");
+        }
+        self.state = state;
+        self.rate = Rate::default();
+        write_state(&self.pool, &self.projection.name, state, failure.as_ref(), 0.0).await
+    }
+
+    /// Writes down a change of state at once, and the rate now and then.
+    async fn report(&mut self, state: State, events: u64) -> Result<(), sqlx::Error> {
+        self.rate.add(events);
+        if state != self.state {
+            info!(from = %self.state, to = %state, "state");
+            self.state = state;
+        } else if !self.rate.due() {
+            return Ok(());
+        }
+        let rate = self.rate.take();
+        write_state(&self.pool, &self.projection.name, state, None, rate).await
+    }
+}
+
+/// Events per second since it was last taken.
+#[derive(Debug)]
+struct Rate {
+    since: Instant,
+    events: u64,
+    said: bool,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { since: Instant::now(), events: 0, said: false }
+    }
+}
+
+impl Rate {
+    fn add(&mut self, events: u64) {
+        self.events += events;
+    }
+
+    /// Something to say: events, or that there are none any more.
+    fn due(&self) -> bool {
+        self.since.elapsed() >= REPORT && (self.events > 0 || self.said)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    fn take(&mut self) -> f64 {
+        let rate = self.events as f64 / self.since.elapsed().as_secs_f64().max(0.001);
+        *self = Self { said: self.events > 0, ..Self::default() };
+        rate
+    }
+}

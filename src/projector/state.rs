@@ -1,0 +1,57 @@
+//! The states of a projection.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a projection is doing.
+///
+/// ```text
+///                    ┌────────────── behind ─────────────┐
+///                    ▼                                   │
+///  start ──► CatchingUp ──── at the head ────────────► Live
+///                ▲ ▲  │                                 │
+///                │ │  └─ error ─► Halted ◄── error ─────┤
+///                │ │               │                    │
+///   at built_to  │ └── resume ─────┴── resume ◄─ Paused ◄┤ pause (from anywhere)
+///                │                                      │
+///            Rebuilding ◄──────── rebuild ──────────────┤ (from anywhere)
+///                                                       │
+///   any ◄── the server is back ── Backoff ◄── server away ┘ (from anywhere)
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Applying events that were there before.
+    CatchingUp,
+    /// Has everything that is in the log.
+    Live,
+    /// The server is away; trying again.
+    Backoff,
+    /// Stopped because somebody said so.
+    Paused,
+    /// Stopped at an event, with the reason on record, until somebody resumes it.
+    Halted,
+    /// Replaying from the first event into a new generation.
+    Rebuilding,
+}
+
+impl State {
+    /// As in the column `projectord.projections.state`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CatchingUp => "catching_up",
+            Self::Live => "live",
+            Self::Backoff => "backoff",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+            Self::Rebuilding => "rebuilding",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
