@@ -144,7 +144,7 @@ async fn show_once(pool: &PgPool, settings: &Path) -> Result<(), sqlx::Error> {
     let statuses: Vec<(String, i64)> =
         sqlx::query_as("select status, count(*) from orders.orders group by status order by 2 desc").fetch_all(pool).await?;
     let latest: Vec<(String, i32, String, i64)> = sqlx::query_as(
-        "select left(id::text, 8), user_id, status, version from orders.orders order by updated_at desc limit 4",
+        "select right(id::text, 8), user_id, status, version from orders.orders order by updated_at desc limit 4",
     )
     .fetch_all(pool)
     .await?;
@@ -157,7 +157,7 @@ async fn show_once(pool: &PgPool, settings: &Path) -> Result<(), sqlx::Error> {
     print::line(format!("\n{} events appended; {}", paint(Colour::Bold, thousands(events.unsigned_abs())), statuses.join(", ")));
     print::line(paint(Colour::Dim, "  orders.orders, latest               customers.customers, best"));
     for row in 0..4 {
-        let order = latest.get(row).map(|(id, user, status, version)| format!("{id}…  user {user:<3} {status:<10} v{version}"));
+        let order = latest.get(row).map(|(id, user, status, version)| format!("…{id}  user {user:<3} {status:<10} v{version}"));
         let customer = best.get(row).map(|(user, orders, total)| format!("user {user:<3} {orders:>3} orders {total:>10}"));
         print::line(format!("  {:<35} {}", order.unwrap_or_default(), customer.unwrap_or_default()));
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
 use super::listener::Bells;
 use crate::config::Config;
 use crate::projection::{Problem, Projection, load_all};
-use crate::projector::Projector;
+use crate::projector::{Progress, Projector};
 use crate::shutdown::Trigger;
 
 /// How long a projector that panicked stays away.
@@ -29,6 +30,7 @@ pub(super) struct Fleet {
 struct Running {
     projection: Projection,
     shutdown: Trigger,
+    progress: watch::Receiver<Progress>,
     task: Id,
 }
 
@@ -66,9 +68,9 @@ impl Fleet {
         Ok(())
     }
 
-    /// The names of the projections that run.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.running.keys().cloned().collect()
+    /// How far each projection is.
+    pub(super) fn progress(&self) -> HashMap<String, watch::Receiver<Progress>> {
+        self.running.iter().map(|(name, running)| (name.clone(), running.progress.clone())).collect()
     }
 
     /// Waits for a projector to end that was not told to, and starts it again.
@@ -107,12 +109,13 @@ impl Fleet {
             self.bells.control.bell(),
             shutdown.subscribe(),
         );
+        let progress = projector.progress();
         let task = self.tasks.spawn(async move {
             tokio::time::sleep(after).await;
             projector.run().await;
         });
         let task = task.id();
-        self.running.insert(projection.name.clone(), Running { projection, shutdown, task });
+        self.running.insert(projection.name.clone(), Running { projection, shutdown, progress, task });
     }
 
     fn stop(&mut self, name: &str) {

@@ -90,11 +90,11 @@ pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode
         tasks.spawn(named("ingest", ingest.run()));
     }
 
-    let names = fleet.names();
+    let projections = fleet.progress();
     let caught_up = async {
         match mode {
             Mode::Forever => std::future::pending().await,
-            Mode::UntilCaughtUp => caught_up::wait(&control, &names, completed).await,
+            Mode::UntilCaughtUp => caught_up::wait(&control, projections, completed).await,
         }
     };
     tokio::pin!(caught_up);

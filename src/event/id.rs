@@ -29,9 +29,9 @@ pub struct Position(pub u64);
 macro_rules! uuid_id {
     ($name:ident) => {
         impl $name {
-            /// A new random identifier; version 7, so that newer ones sort after older ones.
+            /// A new random identifier. Without a time in it, so that streams spread over the shards.
             pub fn random() -> Self {
-                Self(Uuid::now_v7())
+                Self(Uuid::new_v4())
             }
         }
         impl fmt::Display for $name {

@@ -20,7 +20,7 @@ pub use failure::Failure;
 pub use generation::{Generation, GenerationError, check_sql, rebuild_in_place};
 pub use record::{Record, Wanted};
 pub use run::Projector;
-pub use state::State;
+pub use state::{Progress, State};
 
 /// `[projector]`: how batches are cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

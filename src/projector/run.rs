@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
+use tokio::sync::watch;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::batch::BatchSize;
 use super::failure::FailedEvent;
 use super::generation::{GenerationError, rebuild_in_place};
 use super::record::{Record, Wanted, write_state};
-use super::{Bell, Config, Failure, OnChange, State};
+use super::{Bell, Config, Failure, OnChange, Progress, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::postgres::{Class, classify, describe};
@@ -35,6 +36,7 @@ pub struct Projector {
     batch: BatchSize,
     rate: Rate,
     shutdown: Shutdown,
+    progress: watch::Sender<Progress>,
 }
 
 /// Why the loop went back to read what is wanted.
@@ -63,7 +65,13 @@ impl Projector {
         let compiled = compile(&projection);
         let state = State::CatchingUp;
         let rate = Rate::default();
-        Self { projection, compiled, config, on_change, pool, log_bell, control_bell, state, batch, rate, shutdown }
+        let progress = watch::Sender::default();
+        Self { projection, compiled, config, on_change, pool, log_bell, control_bell, state, batch, rate, shutdown, progress }
+    }
+
+    /// How far it is, as long as it runs.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 
     /// Runs until it is told to stop. A batch in hand is finished first.
@@ -155,6 +163,7 @@ impl Projector {
             true => State::Rebuilding,
             false => State::CatchingUp,
         };
+        self.progress.send_modify(|progress| progress.checkpoint = checkpoint);
         self.enter(behind(checkpoint), None).await?;
         let mut again = 0;
         loop {
@@ -171,6 +180,7 @@ impl Projector {
                         self.batch.took(events, begun.elapsed());
                     }
                     let state = if checkpoint == head { State::Live } else { behind(checkpoint) };
+                    self.progress.send_replace(Progress { state: Some(state), checkpoint });
                     self.report(state, events).await?;
                     if state == State::Live {
                         self.wait_for_events().await;
@@ -286,6 +296,7 @@ impl Projector {
             info!(from = %self.state, to = %state, "state");
         }
         self.state = state;
+        self.progress.send_modify(|progress| progress.state = Some(state));
         self.rate = Rate::default();
         write_state(&self.pool, &self.projection.name, state, failure.as_ref(), 0.0).await
     }

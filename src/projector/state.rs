@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::event::Position;
+
 /// What a projection is doing.
 ///
 /// ```text
@@ -54,4 +56,13 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_str().fmt(f)
     }
+}
+
+/// How far a projector is; for whoever waits in the same process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// What it does; none before it has read what is wanted.
+    pub state: Option<State>,
+    /// Exactly the events up to here are reflected in the read model.
+    pub checkpoint: Position,
 }

@@ -3,7 +3,14 @@
 //! They run under `libtest-mimic`, so that what cannot run here (no RethinkDB) is counted as ignored
 //! instead of passing.
 
+mod command_line;
+mod configuration;
 mod contract;
+mod folders;
+mod ingest;
+mod log;
+mod projector;
+mod rethinkdb;
 mod support;
 
 use std::process::ExitCode;
@@ -13,7 +20,18 @@ use libtest_mimic::Arguments;
 fn main() -> ExitCode {
     let args = Arguments::from_args();
     let mut trials = Vec::new();
-    trials.extend(contract::trials());
+    for module in [
+        contract::trials,
+        log::trials,
+        projector::trials,
+        rethinkdb::trials,
+        ingest::trials,
+        folders::trials,
+        configuration::trials,
+        command_line::trials,
+    ] {
+        trials.extend(module());
+    }
     let skipped = trials.iter().filter(|trial| trial.has_ignored_flag()).count();
     let conclusion = libtest_mimic::run(&args, trials);
     support::stop_servers();

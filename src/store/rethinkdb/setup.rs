@@ -38,7 +38,7 @@ pub(super) async fn setup(pool: &Pool) -> Result<StoreId, QueryError> {
     }
     done?;
     check(pool).await?;
-    let created = Uuid::now_v7();
+    let created = Uuid::new_v4();
     let meta = json!({"id": META, "store_id": created, "created_at": Utc::now().to_rfc3339()});
     // Refused where there is one already, which is then the one.
     pool.rows(insert_hard(aggregates(), value(meta))).await?;

@@ -1,5 +1,6 @@
 //! Servers, databases and waiting, for the tests.
 
+mod project;
 mod servers;
 
 use std::future::Future;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
+pub use project::{Daemon, Project, text};
 pub use servers::{new_database, new_rethink_database, rethinkdb_is_here, stop_servers};
 
 /// A test that runs a future to its end, within two minutes.
@@ -35,4 +37,13 @@ fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
     let outcome = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await });
     runtime.shutdown_timeout(Duration::from_secs(5));
     outcome.map_err(|_| Failed::from("not done within two minutes"))
+}
+
+/// Waits until `done` says so; a test that it does not in time fails, with what it waited for.
+pub async fn until(what: &str, patience: Duration, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + patience;
+    while !done().await {
+        assert!(std::time::Instant::now() < deadline, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
