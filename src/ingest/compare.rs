@@ -45,7 +45,8 @@ impl Ingest {
     /// Compares what was recorded lately.
     pub(super) async fn sweep(&self, store: StoreId) -> Result<(), IngestError> {
         let now = self.history.now().await?;
-        let from = now - TimeDelta::milliseconds(self.sweep_window_millis());
+        let window = TimeDelta::from_std(self.config.sweep_window).unwrap_or(TimeDelta::MAX);
+        let from = now - window;
         let keys = self.history.keys_recorded_between(from, now - YOUNG).await?;
         self.compare(store, &keys, Found::Lately).await
     }

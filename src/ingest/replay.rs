@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::info;
 
 use super::error::IngestError;
@@ -13,19 +13,31 @@ use super::window::Walk;
 use crate::event::{StreamId, Version};
 use crate::store::rethinkdb::{Head, StoreId, StoredCommit};
 
+/// How far back a reading begins, so that clocks that disagree a little cost nothing. What they hide
+/// beyond that, the full pass finds.
+const OVERLAP: TimeDelta = TimeDelta::seconds(5);
+
 impl Ingest {
-    /// Reads everything recorded since shortly before the log's newest event. Reading the next window
-    /// and adding the last one overlap.
-    pub(super) async fn replay(&self, store: StoreId) -> Result<(), IngestError> {
-        let end = self.history.now().await?.timestamp_millis() + 1;
-        let newest = self.log.newest_recorded_at().await?;
-        let start = newest.map_or(0, |time| time.timestamp_millis() - self.sweep_window_millis());
+    /// Reads everything recorded since shortly before `since`, or, without it, the log's newest event;
+    /// up to when it has read. Reading the next window and adding the last one overlap.
+    pub(super) async fn replay(
+        &self,
+        store: StoreId,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<DateTime<Utc>, IngestError> {
+        let now = self.history.now().await?;
+        let end = now.timestamp_millis() + 1;
+        let since = match since {
+            Some(since) => Some(since),
+            None => self.log.newest_recorded_at().await?,
+        };
+        let start = since.map_or(0, |time| (time - OVERLAP).timestamp_millis());
         let mut walk = Walk::new(start.min(end), end, (end - start).max(1), self.config.batch_events);
         let mut total = 0;
         let mut window = self.next_window(&mut walk).await?;
         while let Some(commits) = window {
             if self.shutdown.is_requested() {
-                return Ok(());
+                break;
             }
             let (next, added) = tokio::join!(self.next_window(&mut walk), self.add_window(store, commits));
             total += added?;
@@ -34,7 +46,7 @@ impl Ingest {
         if total > 0 {
             info!(events = total, "history read");
         }
-        Ok(())
+        Ok(now)
     }
 
     async fn add_window(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {

@@ -83,9 +83,9 @@ impl Ingest {
         let store = guard::check(&self.store, &self.history, &self.log).await?;
         status.enter(State::CatchingUp, None).await;
         // The long part first, while no feed fills its queue; then again from where that ended.
-        self.replay(store).await?;
+        let read_to = self.replay(store, None).await?;
         let mut feed = self.history.feed().await?;
-        self.replay(store).await?;
+        self.replay(store, Some(read_to)).await?;
         status.enter(State::Live, None).await;
 
         let mut sweep = interval(self.config.sweep_interval);
@@ -118,7 +118,4 @@ impl Ingest {
         }
     }
 
-    pub(super) fn sweep_window_millis(&self) -> i64 {
-        i64::try_from(self.config.sweep_window.as_millis()).unwrap_or(i64::MAX)
-    }
 }

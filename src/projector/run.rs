@@ -163,7 +163,6 @@ impl Projector {
             true => State::Rebuilding,
             false => State::CatchingUp,
         };
-        self.progress.send_modify(|progress| progress.checkpoint = checkpoint);
         self.enter(behind(checkpoint), None).await?;
         let mut again = 0;
         loop {

@@ -63,6 +63,6 @@ impl fmt::Display for State {
 pub struct Progress {
     /// What it does; none before it has read what is wanted.
     pub state: Option<State>,
-    /// Exactly the events up to here are reflected in the read model.
+    /// Where the last batch of this process ended: a checkpoint that PostgreSQL has confirmed.
     pub checkpoint: Position,
 }

@@ -1,20 +1,25 @@
 //! Making the store, and checking that it keeps what it acknowledges.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use reql::cmd::ReadMode;
-use reql::r;
+use reql::{Command, r};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::fmt;
+use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::driver::{Pool, QueryError, QueryErrorKind};
 use super::term::{Term, aggregates, events, field, insert_hard, json as value, or, term};
+use crate::backoff::Backoff;
 
 /// The document of `aggregates` that holds the store's identity.
 const META: &str = "meta";
 /// Two programs that set up the same store at once each see the other's half; so look again.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 20;
+/// How long another program has to take away its own of two tables.
+const ANOTHERS_TURN: Duration = Duration::from_secs(2);
 
 /// Which store this is: made once, at setup. A log refuses to go on from another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +34,14 @@ impl fmt::Display for StoreId {
 
 /// Creates what is missing and checks the rest.
 pub(super) async fn setup(pool: &Pool) -> Result<StoreId, QueryError> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
     let mut done = create(pool).await;
     for _ in 1..ROUNDS {
         match &done {
-            Err(error) if error.kind != QueryErrorKind::Denied => done = create(pool).await,
+            Err(error) if error.kind != QueryErrorKind::Denied => tokio::time::sleep(backoff.next_wait()).await,
             _ => break,
         }
+        done = create(pool).await;
     }
     done?;
     check(pool).await?;
@@ -66,14 +73,10 @@ pub(super) async fn now(pool: &Pool) -> Result<DateTime<Utc>, QueryError> {
 
 async fn create(pool: &Pool) -> Result<(), QueryError> {
     let database = pool.server().database.as_str();
-    if !names(pool.rows(r.db_list()).await?).iter().any(|name| name == database) {
-        pool.rows(r.db_create(database)).await?;
-    }
-    let tables = names(pool.rows(r.db(database).table_list()).await?);
+    create_once(pool, "db_config", json!({"name": database}), r.db_create(database)).await?;
     for table in ["aggregates", "events"] {
-        if !tables.iter().any(|name| name == table) {
-            pool.rows(r.db(database).table_create(table)).await?;
-        }
+        let named = json!({"db": database, "name": table});
+        create_once(pool, "table_config", named, r.db(database).table_create(table)).await?;
         pool.rows(term(Term::Wait, [r.table(table)])).await?;
     }
     if !names(pool.rows(r.table("events").index_list()).await?).iter().any(|name| name == "recorded_at") {
@@ -81,6 +84,33 @@ async fn create(pool: &Pool) -> Result<(), QueryError> {
     }
     pool.rows(term(Term::IndexWait, [r.table("events"), value("recorded_at")])).await?;
     Ok(())
+}
+
+/// Makes a database or a table unless there is one of that name. RethinkDB lets two programs make two of
+/// the same name at the same instant, and then answers to neither; so whoever made the second takes it
+/// away again: nobody can have used it, since the name was never plain.
+async fn create_once(pool: &Pool, config: &str, named: Value, create: Command) -> Result<(), QueryError> {
+    let configs = || r.db("rethinkdb").table(config);
+    let found = || async { pool.rows(configs().filter(value(named.clone()))).await };
+    if !found().await?.is_empty() {
+        return Ok(());
+    }
+    let made = pool.row(create).await?;
+    let mine = &made["config_changes"][0]["new_val"]["id"];
+    let deadline = Instant::now() + ANOTHERS_TURN;
+    loop {
+        let ids: Vec<Value> = found().await?.into_iter().map(|row| row["id"].clone()).collect();
+        let others = || ids.iter().filter(|id| *id != mine);
+        if others().next().is_none() {
+            return Ok(());
+        }
+        // The one whose id is greater goes; if that is another's, and stays, it was there first.
+        if others().all(|id| id.as_str() < mine.as_str()) || Instant::now() > deadline {
+            pool.rows(configs().get(mine.as_str().unwrap_or_default()).delete(())).await?;
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn check(pool: &Pool) -> Result<(), QueryError> {

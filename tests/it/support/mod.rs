@@ -1,6 +1,7 @@
 //! Servers, databases and waiting, for the tests.
 
 mod project;
+mod raw;
 mod servers;
 
 use std::future::Future;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 pub use project::{Daemon, Project, text};
-pub use servers::{new_database, new_rethink_database, rethinkdb_is_here, stop_servers};
+pub use raw::Raw;
+pub use servers::{new_database, new_rethink_database, rethinkdb_is_here, start_rethinkdb_on, stop_servers};
 
 /// A test that runs a future to its end, within two minutes.
 pub fn trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) -> Trial

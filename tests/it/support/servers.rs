@@ -61,8 +61,15 @@ pub fn stop_servers() {
 }
 
 fn start_rethinkdb() -> Rethink {
+    let driver = free_port().unwrap();
+    let (server, folder) = start_rethinkdb_on(driver);
+    Rethink { url: format!("rethinkdb://127.0.0.1:{driver}"), _server: server, _folder: folder }
+}
+
+/// A RethinkDB of one's own, on this port.
+pub fn start_rethinkdb_on(driver: u16) -> (HeldServer, TempDir) {
     let folder = open_folder();
-    let (driver, cluster) = (free_port().unwrap(), free_port().unwrap());
+    let cluster = free_port().unwrap();
     let log = folder.path().join("log");
     let (data, driver_port, cluster_port) =
         (folder.path().join("data"), driver.to_string(), cluster.to_string());
@@ -82,7 +89,7 @@ fn start_rethinkdb() -> Rethink {
     ];
     let server = HeldServer::hold(&binary().unwrap(), &args, &log).unwrap();
     server.wait_for(|| TcpStream::connect(("127.0.0.1", driver)).is_ok(), &log).unwrap();
-    Rethink { url: format!("rethinkdb://127.0.0.1:{driver}"), _server: server, _folder: folder }
+    (server, folder)
 }
 
 fn binary() -> Option<PathBuf> {
