@@ -8,8 +8,8 @@ create function projectord.append_to_stream(
     in  p_types        text[],
     in  p_data         jsonb[],
     in  p_metadata     jsonb[],
-    out outcome        text,    -- appended, occupied or other_type
-    out actual         bigint,  -- the stream's version
+    out outcome        text,    -- appended, repeated, occupied or other_type
+    out actual         bigint,  -- the stream's version before
     out actual_type    text
 ) language plpgsql as $$
 declare
@@ -33,7 +33,7 @@ begin
                     where stream_id = p_stream_id and version = p_at + 1 and commit_id = p_commit_id)
            and not exists (select from projectord.events
                     where stream_id = p_stream_id and version = p_at and commit_id = p_commit_id) then
-            outcome := 'appended';
+            outcome := 'repeated';
         else
             outcome := 'occupied';
         end if;

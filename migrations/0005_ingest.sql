@@ -42,7 +42,7 @@ begin
                              p_commit_ids, p_recorded_at)
             with ordinality as b (stream_id, stream_type, version, type, data, metadata, commit_id,
                                   recorded_at, nth)
-    ), known as (
+    ), known as materialized (
         select s.stream_id, coalesce((select e.version from projectord.events e
                                        where e.stream_id = s.stream_id
                                        order by e.version desc limit 1), 0) as version

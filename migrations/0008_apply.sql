@@ -9,6 +9,8 @@ create function projectord.apply(
     out new_checkpoint bigint,
     out head          bigint    -- the log's head, read before the events
 ) language plpgsql as $$
+declare
+    done bigint;
 begin
     select position into strict head from projectord.log_head;
     if p_after > head then
@@ -29,5 +31,8 @@ begin
     end if;
 
     perform set_config('search_path', quote_ident(p_projection) || ', pg_temp', true);
-    execute format('select %I.projectord_apply($1, $2)', p_projection) using p_after, new_checkpoint;
+    execute format('select %I.projectord_apply($1, $2)', p_projection) into done using p_after, new_checkpoint;
+    if done is distinct from new_checkpoint then
+        raise exception 'a handler of projection % left the batch early', p_projection using errcode = 'PJ007';
+    end if;
 end $$;

@@ -31,3 +31,8 @@ pub mod config;
 pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod cli;
+
+/// The README's examples, compiled.
+#[cfg(all(doctest, feature = "daemon"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "TYPE")]
     event_type: String,
     /// The payload, as JSON.
-    #[arg(value_parser = json)]
+    #[arg(value_parser = json, allow_negative_numbers = true)]
     data: Value,
     /// Where the stream must be: none, any, or a version.
     #[arg(long, value_name = "none|any|N", default_value = "any", value_parser = expected)]

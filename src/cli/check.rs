@@ -31,9 +31,14 @@ pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
         print::line(format!("{} SQL was not compiled: {reason}", print::paint(Colour::Yellow, "note:")));
     }
     if !problems.is_empty() {
-        return Err(Failed::new(Code::Config, format!("{} problems", problems.len())));
+        let count = problems.len();
+        return Err(Failed::new(Code::Config, format!("{count} {}", if count == 1 { "problem" } else { "problems" })));
     }
     let names: Vec<&str> = projections.iter().map(|projection| projection.name.as_str()).collect();
-    print::line(format!("{} configuration and {} projections: {}", print::paint(Colour::Green, "ok:"), names.len(), names.join(", ")));
+    let what = match names.as_slice() {
+        [] => format!("configuration; no projections in {}", config.projections.path.display()),
+        names => format!("configuration and projections {}", names.join(", ")),
+    };
+    print::line(format!("{} {what}", print::paint(Colour::Green, "ok:")));
     Ok(Code::Done)
 }

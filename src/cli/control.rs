@@ -52,7 +52,7 @@ pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Res
         confirm(&format!("drop the read model {name} and replay it; until it has caught up, readers see a part of it"))?;
     }
     let asked = sqlx::query(
-        "update projectord.projections set rebuild_wanted = true where name = $1 and not rebuild_wanted",
+        "update projectord.projections set rebuild_wanted = true, error = null where name = $1 and not rebuild_wanted",
     )
     .bind(name)
     .execute(&pool)
@@ -62,7 +62,13 @@ pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Res
     }
     notify(&pool).await?;
     said(&pool, &format!("{name} will be rebuilt")).await?;
-    if arguments.wait { wait(&pool, name, generation).await } else { Ok(Code::Done) }
+    if !arguments.wait {
+        return Ok(Code::Done);
+    }
+    if daemons(&pool).await? == 0 {
+        return Err(Failed::new(Code::Failed, "there is no daemon to wait for"));
+    }
+    wait(&pool, name, generation).await
 }
 
 async fn want(pool: &PgPool, name: &str, sql: &'static str, wanted: Wanted) -> Result<(), Failed> {
@@ -99,14 +105,19 @@ async fn unknown(pool: &PgPool, name: &str) -> Failed {
 
 /// Says what will happen, and whether anybody is there to do it.
 async fn said(pool: &PgPool, what: &str) -> Result<Code, Failed> {
+    let when = if daemons(pool).await? == 0 { "; no daemon is running: it will when one starts" } else { "" };
+    print::line(format!("{what}{when}"));
+    Ok(Code::Done)
+}
+
+/// How many daemons were seen lately.
+async fn daemons(pool: &PgPool) -> Result<i64, Failed> {
     let (running,): (i64,) = sqlx::query_as(
         "select count(*) from projectord.daemons where seen_at > clock_timestamp() - interval '10 seconds'",
     )
     .fetch_one(pool)
     .await?;
-    let when = if running == 0 { "; no daemon is running: it will when one starts" } else { "" };
-    print::line(format!("{what}{when}"));
-    Ok(Code::Done)
+    Ok(running)
 }
 
 /// Asks on a terminal; refuses without one.
@@ -149,6 +160,11 @@ async fn wait(pool: &PgPool, name: &str, before: i64) -> Result<Code, Failed> {
         if generation > before {
             bar.set_length(target.unsigned_abs());
             bar.set_position(checkpoint.unsigned_abs().min(target.unsigned_abs()));
+            if state == "paused" {
+                bar.finish_and_clear();
+                print::line(format!("{name} is paused, at the start of generation {generation}"));
+                return Ok(Code::Done);
+            }
             if checkpoint >= target {
                 bar.finish_and_clear();
                 print::line(format!("{name} is rebuilt: generation {generation}, {} events", print::thousands(target.unsigned_abs())));

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::postgres::{Class, MigrateError, classify, describe};
 use crate::store::{AppendError, LoadError};
 
 /// For `--help`.
@@ -50,18 +51,15 @@ impl Failed {
 
 impl From<sqlx::Error> for Failed {
     fn from(error: sqlx::Error) -> Self {
-        let code = match crate::postgres::is_worth_waiting(&error) {
-            true => Code::Unavailable,
-            false => Code::Failed,
-        };
-        Self::new(code, crate::postgres::describe(&error))
+        let code = if classify(&error) == Class::Away { Code::Unavailable } else { Code::Failed };
+        Self::new(code, describe(&error))
     }
 }
 
-impl From<crate::postgres::MigrateError> for Failed {
-    fn from(error: crate::postgres::MigrateError) -> Self {
+impl From<MigrateError> for Failed {
+    fn from(error: MigrateError) -> Self {
         let code = match &error {
-            crate::postgres::MigrateError::Postgres(error) if crate::postgres::is_worth_waiting(error) => Code::Unavailable,
+            MigrateError::Postgres(error) if classify(error) == Class::Away => Code::Unavailable,
             _ => Code::Failed,
         };
         Self::new(code, error)

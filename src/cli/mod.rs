@@ -15,10 +15,12 @@ mod status;
 mod stream;
 mod tail;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Loaded, load};
 use exit::{Code, Failed};
@@ -85,14 +87,32 @@ struct Name {
 
 /// Reads the command line, does what it says, and says how it went.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match answer(cli) {
+    match answer(parse()) {
         Ok(code) => code.into(),
         Err(Failed { code, message }) => {
-            eprintln!("projectord: {message}");
+            let hint = match code {
+                Code::Unavailable => "; `projectord config` shows where it was looked for",
+                _ => "",
+            };
+            let _ = writeln!(io::stderr(), "projectord: {message}{hint}");
             code.into()
         }
     }
+}
+
+/// The command line; or its error, with the usage also where clap leaves it out: for a value that is missing
+/// or wrong.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|mut error| {
+        if error.use_stderr() && error.get(ContextKind::Usage).is_none() {
+            let mut command = Cli::command();
+            command.build();
+            let verb = std::env::args().skip(1).find_map(|word| command.find_subcommand(word).cloned());
+            let usage = verb.unwrap_or(command).render_usage();
+            error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+        }
+        error.exit()
+    })
 }
 
 /// What can fail without a network fails first.

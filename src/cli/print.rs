@@ -15,10 +15,13 @@ pub(super) fn text(text: impl Display) {
 }
 
 fn written(outcome: io::Result<()>) {
+    let Err(error) = outcome else { return };
     // `projectord tail | head` is no failure.
-    if outcome.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+    if error.kind() == io::ErrorKind::BrokenPipe {
         std::process::exit(0);
     }
+    let _ = writeln!(io::stderr(), "projectord: cannot write: {error}");
+    std::process::exit(1);
 }
 
 /// A colour of the terminal's own palette.
@@ -39,6 +42,12 @@ pub(super) fn paint(colour: Colour, text: impl Display) -> String {
     }
 }
 
+/// `text` on one line and without what a terminal would obey: anybody may have written it.
+pub(super) fn plain(text: impl Display) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.to_string().chars().map(escaped).collect()
+}
+
 /// `1234567` as `1,234,567`.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -53,6 +62,11 @@ pub(super) fn thousands(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn text_of_others_stays_on_its_line() {
+        assert_eq!(super::plain("é 'a'\n\u{1b}[2J"), "é 'a'\\n\\u{1b}[2J");
+    }
+
     #[test]
     fn numbers_are_grouped() {
         assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(super::thousands).each_ref().map(String::as_str));

@@ -172,7 +172,7 @@ fn show(status: &Status) {
     print::line(paint(Colour::Dim, title));
     for it in projections {
         // Padded before it is painted: colours have no width.
-        let state = paint_state(&format!("{:<12}", if down && it.state != "paused" { "down" } else { &it.state }));
+        let state = paint_state(&format!("{:<12}", if down && !matches!(it.state.as_str(), "paused" | "halted") { "down" } else { &it.state }));
         print::line(format!(
             "{:<width$}  {state} {:>12} {:>12} {:>9.1} {:>10}",
             it.name,
@@ -182,7 +182,10 @@ fn show(status: &Status) {
             format!("{:.0}", if down { 0.0 } else { it.events_per_second }),
         ));
         if let Some(Json(error)) = &it.error {
-            print::line(format!("{:<width$}  {}", "", paint(Colour::Red, error)));
+            print::line(format!("{:<width$}  {}", "", paint(Colour::Red, print::plain(error))));
+            if let Some(detail) = &error.detail {
+                print::line(format!("{:<width$}  {}", "", print::plain(detail)));
+            }
         }
         if it.rebuild_wanted {
             print::line(format!("{:<width$}  a rebuild is asked for", ""));

@@ -27,7 +27,8 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
         if arguments.json {
             print::line(serde_json::to_string(event).unwrap_or_default());
         } else {
-            let (version, event_type, data) = (event.version, &event.event_type, &event.data);
+            let (version, event_type) = (event.version, print::plain(&event.event_type));
+            let data = print::plain(&event.data);
             let time = event.recorded_at.format("%F %T%.3f");
             print::line(format!("{version:>6}  {}  {}  {data}", print::paint(Colour::Dim, time), print::paint(Colour::Bold, event_type)));
         }

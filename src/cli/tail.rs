@@ -68,6 +68,7 @@ fn show(event: &LogEvent, json: bool) {
         return;
     }
     let LogEvent { position, stream_id, version, event_type, data, .. } = event;
-    let (stream, event_type) = (print::paint(Colour::Dim, stream_id), print::paint(Colour::Bold, event_type));
+    let (stream, event_type) = (print::paint(Colour::Dim, stream_id), print::paint(Colour::Bold, print::plain(event_type)));
+    let data = print::plain(data);
     print::line(format!("{position:>8}  {stream} {version:>4}  {event_type}  {data}"));
 }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Provider};
 use thiserror::Error;
 
-use super::Config;
+use super::{Config, SecretUrl};
 use crate::event::Limits;
 use crate::postgres;
 use crate::store::rethinkdb::Server;
@@ -34,15 +35,15 @@ pub struct Loaded {
 impl Loaded {
     /// Where the value of a key such as `store.url` came from.
     pub fn source(&self, key: &str) -> String {
-        match self.sources.find_metadata(key) {
-            Some(metadata) if metadata.name.contains("environment") => {
-                format!("environment, {}", variable(key))
-            }
-            Some(_) if self.sources.find_value(key).is_ok() => {
-                self.file.as_ref().map_or("default".into(), |file| file.display().to_string())
-            }
-            _ => "default".into(),
-        }
+        source(&self.sources, self.file.as_deref(), key)
+    }
+}
+
+fn source(sources: &Figment, file: Option<&Path>, key: &str) -> String {
+    match sources.find_metadata(key) {
+        Some(metadata) if metadata.name.contains("environment") => format!("environment, {}", variable(key)),
+        Some(_) => file.map_or("default".into(), |file| file.display().to_string()),
+        None => "default".into(),
     }
 }
 
@@ -78,17 +79,13 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
         match one.extract::<Config>() {
             Ok(_) => known = one,
             Err(error) => {
-                let source = if std::env::var_os(variable(&path)).is_some() {
-                    format!("environment, {}", variable(&path))
-                } else {
-                    file.as_ref().map(|file| file.display().to_string()).unwrap_or_default()
-                };
+                let source = source(&given, file.as_deref(), &path);
                 problems.push(format!("{source}: {path}: {}", wrong_value(&path, &section, &error)));
             }
         }
     }
     let config: Config = known.extract().unwrap_or_default();
-    judge(&config, &mut problems);
+    judge(&config, |key, what| problems.push(format!("{}: {key}: {what}", source(&given, file.as_deref(), key))));
     if problems.is_empty() { Ok(Loaded { config, file, sources: given }) } else { Err(ConfigError(problems)) }
 }
 
@@ -110,13 +107,13 @@ fn read(file: &Path) -> Result<String, String> {
     }
 }
 
-/// `section.key = value` for each; a section that is no table stands alone.
+/// `section.key = value` for each; a section that is no table, or is empty, stands alone.
 fn flatten(values: &Dict) -> Vec<(String, Option<String>, Value)> {
     values
         .iter()
         .flat_map(|(section, value)| match value.as_dict() {
-            Some(keys) => keys.iter().map(|(key, value)| (section.clone(), Some(key.clone()), value.clone())).collect(),
-            None => vec![(section.clone(), None, value.clone())],
+            Some(keys) if !keys.is_empty() => keys.iter().map(|(key, value)| (section.clone(), Some(key.clone()), value.clone())).collect(),
+            _ => vec![(section.clone(), None, value.clone())],
         })
         .collect()
 }
@@ -129,22 +126,40 @@ fn known_keys(section: Option<&str>) -> Vec<String> {
 }
 
 fn wrong_value(path: &str, section: &str, error: &figment::Error) -> String {
-    let (name, known) = match path.split_once('.') {
-        Some((_, key)) if known_keys(None).iter().any(|known| known == section) => (key, known_keys(Some(section))),
-        _ => (section, known_keys(None)),
+    let sections = known_keys(None);
+    let (what, name, known) = match path.split_once('.') {
+        Some((_, key)) if sections.iter().any(|known| known == section) => ("key", key, known_keys(Some(section))),
+        _ => ("section", section, sections),
     };
     if known.iter().any(|known| known == name) {
-        let hint = match &error.kind {
-            figment::error::Kind::InvalidType(..) | figment::error::Kind::InvalidValue(..) | figment::error::Kind::Message(_)
-                if is_duration(path) => "; a duration has a unit, as in \"5s\" or \"250ms\"",
-            _ => "",
-        };
-        return format!("{}{hint}", error.kind);
+        let hint = if is_duration(path) { "; a duration has a unit, as in \"5s\" or \"250ms\"" } else { "" };
+        return format!("{}{hint}", in_words(&error.kind));
     }
     let nearest = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
     match nearest.filter(|nearest| strsim::jaro(nearest, name) > 0.7) {
-        Some(nearest) => format!("unknown key; did you mean {nearest:?}?"),
-        None => format!("unknown key; known are {}", known.join(", ")),
+        Some(nearest) => format!("unknown {what}; did you mean {nearest:?}?"),
+        None => format!("unknown {what}; known are {}", known.join(", ")),
+    }
+}
+
+/// What is wrong with a value. What stands in the wrong place may be a URL with a password.
+fn in_words(kind: &Kind) -> String {
+    let expected = |expected: &str| match expected {
+        "u32" | "usize" => "a whole number, not negative".to_owned(),
+        text if text.starts_with("struct ") => "a section of keys".to_owned(),
+        other => other.to_owned(),
+    };
+    match kind {
+        Kind::InvalidType(Actual::Str(found), wanted) | Kind::InvalidValue(Actual::Str(found), wanted) => {
+            format!("found the text {:?}, expected {}", SecretUrl::from(found.as_str()), expected(wanted))
+        }
+        Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
+            format!("found {found}, expected {}", expected(wanted))
+        }
+        Kind::UnknownVariant(found, known) => {
+            format!("found the text {:?}, expected one of {}", SecretUrl::from(found.as_str()), known.join(", "))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -164,10 +179,10 @@ fn variable(key: &str) -> String {
 }
 
 /// What each value may be, and what they may be together.
-fn judge(config: &Config, problems: &mut Vec<String>) {
+fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
     let mut check = |key: &str, good: bool, what: String| {
         if !good {
-            problems.push(format!("{key}: {what}"));
+            problem(key, what);
         }
     };
     if let Some(url) = &config.store.url {

@@ -3,9 +3,12 @@
 use std::io::IsTerminal;
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use super::SecretUrl;
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +78,11 @@ impl Logging {
 
     /// What is wrong with it.
     pub(super) fn problem(&self) -> Option<String> {
-        self.filter().is_none().then(|| format!("{:?} is no level: error, warn, info, debug or trace", self.level))
+        // A word that is no level would be taken for a module's name, and everything else fall silent.
+        let is_good = |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
+        let good = self.filter().is_some() && !self.level.is_empty() && self.level.split(',').all(is_good);
+        // Whatever stands in its place may be a secret.
+        let shown = SecretUrl::from(self.level.as_str());
+        (!good).then(|| format!("{shown:?} is no level: error, warn, info, debug or trace"))
     }
 }

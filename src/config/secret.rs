@@ -24,19 +24,18 @@ impl From<&str> for SecretUrl {
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The password is between the first colon after the scheme and the last @ before the path; also
-        // where the URL is not well-formed. Parameters may hold one too.
-        let (url, parameters) = self.0.split_once('?').map_or((self.0.as_str(), ""), |(url, rest)| (url, rest));
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        // The password is somewhere before the last @; also where the URL is not well-formed, as with a / or
+        // a ? in it. Parameters may hold one too.
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
         let separator = if scheme.is_empty() { "" } else { "://" };
-        match rest.rsplit_once('@') {
-            Some((user, place)) => {
-                let user = user.split(':').next().unwrap_or("");
-                let secret = if rest.contains(':') { ":***" } else { "" };
-                write!(f, "{scheme}{separator}{user}{secret}@{place}")?;
-            }
-            None => write!(f, "{scheme}{separator}{rest}")?,
+        let (user, place) = rest.rsplit_once('@').map_or((None, rest), |(user, place)| (Some(user), place));
+        let (place, parameters) = place.split_once('?').unwrap_or((place, ""));
+        write!(f, "{scheme}{separator}")?;
+        if let Some(user) = user {
+            let (name, secret) = user.split_once([':', '/', '?']).map_or((user, ""), |(name, _)| (name, ":***"));
+            write!(f, "{name}{secret}@")?;
         }
+        f.write_str(place)?;
         if !parameters.is_empty() {
             f.write_str("?***")?;
         }
@@ -65,13 +64,16 @@ mod tests {
         for (given, shown) in [
             ("postgres://u:s3cret@h:5/d", "postgres://u:***@h:5/d"),
             ("postgres://u:s3@cret@h/d", "postgres://u:***@h/d"),
+            ("postgres://u:s3?cret@h/d", "postgres://u:***@h/d"),
             ("postgres://h/d?password=s3cret", "postgres://h/d?***"),
+            ("postgres://h/d?password=s3cret@x", "postgres://h:***@x"),
+            ("postgres://u:s3/cret@h/d?password=s3cret", "postgres://u:***@h/d?***"),
             ("u:s3cret@h", "u:***@h"),
             ("postgres://h:5432/d", "postgres://h:5432/d"),
         ] {
             let url = SecretUrl::from(given);
             assert_eq!(url.to_string(), shown);
-            assert!(!format!("{url:?}{}", serde_json::to_string(&url).unwrap()).contains("s3cret"));
+            assert!(!format!("{url:?}{}", serde_json::to_string(&url).unwrap()).contains("cret"));
         }
     }
 }

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tracing::{error, info, warn};
 
-use super::listener::Bells;
+use super::bells::Bells;
 use crate::config::Config;
 use crate::projection::{Problem, Projection, load_all};
-use crate::projector::{Progress, Projector};
+use crate::projector::{Progress, Projector, known, refuse};
 use crate::shutdown::Trigger;
 
 /// How long a projector that panicked stays away.
@@ -25,6 +25,8 @@ pub(super) struct Fleet {
     bells: Arc<Bells>,
     tasks: JoinSet<()>,
     running: HashMap<String, Running>,
+    /// Projections whose folders cannot be used.
+    refused: Vec<String>,
 }
 
 struct Running {
@@ -36,17 +38,31 @@ struct Running {
 
 impl Fleet {
     pub(super) fn new(config: Config, pool: PgPool, bells: Arc<Bells>) -> Self {
-        Self { config, pool, bells, tasks: JoinSet::new(), running: HashMap::new() }
+        Self { config, pool, bells, tasks: JoinSet::new(), running: HashMap::new(), refused: Vec::new() }
     }
 
     /// Reads the projections' folders: starts what is new, restarts what has changed, stops what is
     /// gone. What cannot be read stays as it was.
-    pub(super) fn load(&mut self) -> Result<(), Problem> {
+    pub(super) async fn load(&mut self) -> Result<(), Problem> {
         let (projections, problems) = load_all(&self.config.projections.path)?;
         for problem in &problems {
             error!(problem = %problem, "projection not loaded");
         }
-        let broken = |name: &str| problems.iter().any(|problem| problem.file.iter().any(|part| part == name));
+        let path = &self.config.projections.path;
+        let of = |problem: &Problem| problem.projection(path);
+        let broken = |name: &str| problems.iter().any(|problem| of(problem).as_deref() == Some(name));
+        self.refused = problems.iter().filter_map(of).filter(|name| !self.running.contains_key(name)).collect();
+        self.refused.dedup();
+        for problem in problems.iter().rev() {
+            if let Some(name) = of(problem).filter(|name| self.refused.contains(name)) {
+                refuse(&self.pool, &name, &problem.to_string()).await;
+            }
+        }
+        for name in known(&self.pool).await {
+            if !broken(&name) && !projections.iter().any(|it| it.name == name) {
+                refuse(&self.pool, &name, "its folder is gone; its read model stays as it is").await;
+            }
+        }
         let gone = |name: &String| !projections.iter().any(|it| it.name == **name) && !broken(name);
         for name in self.running.keys().filter(|name| gone(name)).cloned().collect::<Vec<_>>() {
             warn!(projection = name, "its folder is gone; its read model stays as it is");
@@ -66,6 +82,11 @@ impl Fleet {
         }
         self.bells.control.ring();
         Ok(())
+    }
+
+    /// The projections whose folders cannot be used, and that do not run from earlier.
+    pub(super) fn refused(&self) -> Vec<String> {
+        self.refused.clone()
     }
 
     /// How far each projection is.

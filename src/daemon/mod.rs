@@ -1,9 +1,10 @@
 //! The daemon: starts the loops, watches over them, and ends them in order.
 
+mod bells;
 mod caught_up;
 mod fleet;
 mod heartbeat;
-mod listener;
+
 mod run;
 mod signals;
 

@@ -11,14 +11,14 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::fleet::Fleet;
-use super::listener::{Bells, listen};
+use super::bells::{Bells, listen};
 use super::signals::{Request, Requests};
 use super::{caught_up, heartbeat};
 use crate::backoff::Backoff;
 use crate::config::{self, Config, Level};
-use crate::ingest::Ingest;
-use crate::postgres::{MigrateError, Options, migrate};
-use crate::projection::Problem;
+use crate::ingest::{self, Ingest};
+use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate};
+use crate::projection::{Problem, load_all};
 use crate::shutdown::Trigger;
 use crate::store::RethinkStore;
 
@@ -68,6 +68,8 @@ pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode
     let options: Options =
         config.postgres.url.reveal().parse().map_err(|error| RunError::Config(format!("postgres.url: {error}")))?;
     info!(version = env!("CARGO_PKG_VERSION"), postgres = options.place(), store = %store_name(&config), "starting");
+    // What can fail without a network fails first.
+    load_all(&config.projections.path).map_err(RunError::Projections)?;
     let control = options.clone().statement_timeout(Duration::from_secs(30)).pool(6);
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
     tokio::select! {
@@ -76,17 +78,20 @@ pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode
     }
 
     let shutdown = Trigger::new();
-    let (complete, completed) = watch::channel(config.store.url.is_none());
+    let (progress, store_read) = watch::channel(match config.store.url {
+        Some(_) => ingest::Progress::Reading,
+        None => ingest::Progress::Complete,
+    });
     let bells = Arc::new(Bells::default());
     let mut fleet = Fleet::new(config.clone(), work, Arc::clone(&bells));
-    fleet.load().map_err(RunError::Projections)?;
+    fleet.load().await.map_err(RunError::Projections)?;
     let mut tasks = JoinSet::new();
     tasks.spawn(named("heartbeat", heartbeat::beat(control.clone(), shutdown.subscribe())));
     tasks.spawn(named("listener", listen(control.clone(), Arc::clone(&bells))));
     if let Some(url) = &config.store.url {
         let server = url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?;
         let store = RethinkStore::new(server, config.store.settings());
-        let ingest = Ingest::new(store, control.clone(), config.ingest.clone(), complete, shutdown.subscribe());
+        let ingest = Ingest::new(store, control.clone(), config.ingest.clone(), progress, shutdown.subscribe());
         tasks.spawn(named("ingest", ingest.run()));
     }
 
@@ -94,7 +99,7 @@ pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode
     let caught_up = async {
         match mode {
             Mode::Forever => std::future::pending().await,
-            Mode::UntilCaughtUp => caught_up::wait(&control, projections, completed).await,
+            Mode::UntilCaughtUp => caught_up::wait(&control, projections, store_read).await,
         }
     };
     tokio::pin!(caught_up);
@@ -102,12 +107,14 @@ pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode
         tokio::select! {
             request = requests.next() => match request {
                 Request::Stop => break Ok(Outcome::Stopped),
-                Request::Reload => reload(&mut fleet, file.as_deref(), &level),
+                Request::Reload => reload(&mut fleet, file.as_deref(), &level).await,
             },
             done = &mut caught_up => break match done {
-                Ok(halted) if halted.is_empty() => Ok(Outcome::CaughtUp),
-                Ok(halted) => Ok(Outcome::Halted(halted)),
-                Err(error) => Err(RunError::Failed(crate::postgres::describe(&error))),
+                Ok(halted) => match [halted, fleet.refused()].concat() {
+                    none if none.is_empty() => Ok(Outcome::CaughtUp),
+                    halted => Ok(Outcome::Halted(halted)),
+                },
+                Err(reason) => Err(RunError::Failed(reason)),
             },
             () = fleet.watch() => {}
             Some(ended) = tasks.join_next() => {
@@ -144,9 +151,9 @@ async fn prepare(pool: &PgPool) -> Result<(), MigrateError> {
     let mut said = false;
     loop {
         match migrate(pool).await {
-            Err(MigrateError::Postgres(error)) if crate::postgres::is_worth_waiting(&error) => {
+            Err(MigrateError::Postgres(error)) if classify(&error) == Class::Away => {
                 if !said {
-                    warn!(error = %crate::postgres::describe(&error), "PostgreSQL is not ready; trying again until it is");
+                    warn!(error = %describe(&error), "PostgreSQL is not ready; trying again until it is");
                     said = true;
                 }
                 tokio::time::sleep(backoff.next_wait()).await;
@@ -161,11 +168,11 @@ async fn asked_to_stop(requests: &mut Requests) {
 }
 
 /// What cannot be read stays as it was.
-fn reload(fleet: &mut Fleet, file: Option<&std::path::Path>, level: &Level) {
+async fn reload(fleet: &mut Fleet, file: Option<&std::path::Path>, level: &Level) {
     match config::load(file) {
         Ok(loaded) => {
             level.set(&loaded.config.log);
-            if let Err(problem) = fleet.load() {
+            if let Err(problem) = fleet.load().await {
                 error!(%problem, "projections not reloaded");
             } else {
                 info!("reloaded projections and log level");

@@ -4,20 +4,21 @@
 
 use chrono::TimeDelta;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::error::IngestError;
+use super::follow::Durable;
 use super::run::Ingest;
 use super::status::Status;
 use super::window::Walk;
-use crate::event::{StreamId, Version};
-use crate::store::rethinkdb::{CommitKey, Head, StoreId};
+use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
 /// Younger commits are left to the feed.
 const YOUNG: TimeDelta = TimeDelta::seconds(2);
 /// About how many commits a step of the full pass compares.
 const STEP: usize = 5_000;
-/// Keys begin with the stream's UUID; the full pass walks along its first 32 bits.
-const KEYS: i64 = 1 << 32;
+/// Keys begin with the stream's UUID; the full pass walks along all but its last two bits.
+const KEYS: i128 = 1 << 126;
 
 /// Where a commit was found that the log lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +59,13 @@ impl Ingest {
             Status::new(self.pool.clone()).full_pass_done().await?;
             return Ok(true);
         };
-        let from = format!("{:08x}", step.from);
-        // Sorts after every UUID.
-        let to = if step.to == KEYS { "g".into() } else { format!("{:08x}", step.to) };
-        let keys = self.history.keys_of_streams(&from, &to).await?;
+        // The last key sorts after every UUID.
+        let to = if step.to == KEYS { "g".into() } else { key_at(step.to) };
+        let limit = if step.is_least() { usize::MAX } else { STEP * 4 };
+        let Some(keys) = self.history.keys_of_streams(&key_at(step.from), &to, limit).await? else {
+            pass.walk.too_much(step);
+            return Ok(false);
+        };
         self.compare(store, &keys, Found::Anywhere).await?;
         pass.walk.took(step, keys.len());
         pass.compared += keys.len();
@@ -86,23 +90,27 @@ impl Ingest {
                 }
             }
         }
-        for places in missing.chunks(500) {
-            self.repair(store, places, found).await?;
+        let mut missing = missing.as_slice();
+        while !missing.is_empty() {
+            let (asked, mut commits) = self.read_some(missing, Durable::Unknown).await?;
+            let now = self.history.now().await?;
+            commits.retain(|commit| (commit.recorded_at - now).abs() > YOUNG);
+            self.repair(store, &commits, found).await?;
+            missing = &missing[asked..];
         }
         Ok(())
     }
 
-    /// Adds commits that nobody announced, once they are durable.
+    /// Adds durable commits that nobody announced.
     async fn repair(
         &self,
         store: StoreId,
-        places: &[(StreamId, Version)],
+        commits: &[StoredCommit],
         found: Found,
     ) -> Result<(), IngestError> {
-        let commits = self.history.beginning_at(places, true).await?;
         let mut heads = Vec::with_capacity(commits.len());
         let mut missed = None;
-        for commit in &commits {
+        for commit in commits {
             let head = Head { stream: commit.stream_id, version: commit.last() };
             heads.push(head);
             if !self.history.repair_head(head, &commit.stream_type).await? {
@@ -125,4 +133,9 @@ impl Ingest {
             }
         }
     }
+}
+
+/// The UUID at this place of the walk, as keys begin with.
+fn key_at(place: i128) -> String {
+    Uuid::from_u128(place.unsigned_abs() << 2).to_string()
 }

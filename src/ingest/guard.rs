@@ -19,6 +19,9 @@ pub(super) async fn check(store: &RethinkStore, history: &History, log: &Log) ->
         (Ok(None), Some(known)) => {
             return Err(IngestError::Refused(format!("the log copies store {known}, which is gone from [store] url")));
         }
+        (Err(error), Some(known)) if error.kind == QueryErrorKind::Missing => {
+            return Err(IngestError::Refused(format!("the log copies store {known}, which is gone: {error}")));
+        }
         (Err(error), _) => return Err(error.into()),
     };
     let head = log.head().await?;
@@ -41,8 +44,8 @@ pub(super) async fn check(store: &RethinkStore, history: &History, log: &Log) ->
     let newest = log.newest_commits(NEWEST).await?;
     let places: Vec<_> = newest.iter().map(|(stream, first, _)| (*stream, *first)).collect();
     let mut found = std::collections::HashMap::new();
-    for places in places.chunks(500) {
-        for commit in history.beginning_at(places, false).await? {
+    for places in places.chunks(50) {
+        for commit in history.beginning_at(places, false, usize::MAX).await?.unwrap_or_default() {
             found.insert((commit.stream_id, commit.first()), commit.commit_id);
         }
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use run::Ingest;
-pub use status::State;
+pub use status::{Progress, State};
 
 /// `[ingest]`: how the store is copied into the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,8 +43,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            batch_events: 5_000,
-            batch_bytes: 8 << 20,
+            batch_events: 2_000,
+            batch_bytes: 4 << 20,
             sweep_interval: Duration::from_secs(5),
             sweep_window: Duration::from_secs(30),
             full_pass_interval: Duration::from_secs(6 * 3600),

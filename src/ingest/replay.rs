@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::info;
+use tokio::time::Instant;
+use tracing::{debug, info};
 
 use super::error::IngestError;
 use super::run::Ingest;
@@ -32,7 +33,8 @@ impl Ingest {
             None => self.log.newest_recorded_at().await?,
         };
         let start = since.map_or(0, |time| (time - OVERLAP).timestamp_millis());
-        let mut walk = Walk::new(start.min(end), end, (end - start).max(1), self.config.batch_events);
+        let (start, end) = (i128::from(start.min(end)), i128::from(end));
+        let mut walk = Walk::new(start, end, end - start, self.config.batch_events);
         let mut total = 0;
         let mut window = self.next_window(&mut walk).await?;
         while let Some(commits) = window {
@@ -57,7 +59,9 @@ impl Ingest {
             *end = commit.last().max(*end);
             events += commit.events.len() as u64;
         }
+        let begun = Instant::now();
         let added = self.add(store, commits).await?;
+        debug!(events, added, took = ?begun.elapsed(), "window added");
         if added < events {
             // Some were there already; or a clock ran back and a predecessor is in a later window.
             let heads: Vec<Head> = ends.into_iter().map(|(stream, version)| Head { stream, version }).collect();
@@ -68,33 +72,35 @@ impl Ingest {
 
     /// The commits of the next window that has any.
     async fn next_window(&self, walk: &mut Walk) -> Result<Option<Vec<StoredCommit>>, IngestError> {
+        let (limit, budget) = (self.config.batch_events, self.config.batch_bytes);
         while let Some(step) = walk.step() {
             let (from, to) = (time(step.from), time(step.to));
-            let (limit, budget) = match step.is_least() {
-                // A millisecond that holds more than a batch cannot be divided.
-                true => (usize::MAX, usize::MAX),
-                false => (self.config.batch_events, self.config.batch_bytes),
-            };
             // Counting is cheaper than reading what turns out to be too much.
             let wide = step.to - step.from > 60_000;
-            if wide && self.history.count_between(from, to, limit.saturating_add(1)).await? > limit {
+            if wide && self.history.count_between(from, to, limit + 1).await? > limit {
                 walk.too_much(step);
                 continue;
             }
+            let begun = Instant::now();
             match self.history.recorded_between(from, to, limit, budget).await? {
-                None => walk.too_much(step),
                 Some(commits) => {
+                    debug!(%from, %to, commits = commits.len(), took = ?begun.elapsed(), "window read");
                     walk.took(step, commits.len());
                     if !commits.is_empty() {
                         return Ok(Some(commits));
                     }
                 }
+                None if step.is_least() => {
+                    info!(at = %from, "a millisecond holds more than a batch; left to the full pass");
+                    walk.took(step, limit);
+                }
+                None => walk.too_much(step),
             }
         }
         Ok(None)
     }
 }
 
-fn time(millis: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
+fn time(millis: i128) -> DateTime<Utc> {
+    i64::try_from(millis).ok().and_then(DateTime::from_timestamp_millis).unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
 }

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::compare::FullPass;
 use super::error::IngestError;
-use super::status::{State, Status};
+use super::status::{Progress, State, Status};
 use super::{Config, guard};
 use crate::backoff::Backoff;
 use crate::log::Log;
@@ -29,22 +29,22 @@ pub struct Ingest {
     pub(super) config: Config,
     pub(super) shutdown: Shutdown,
     pub(super) pool: PgPool,
-    complete: watch::Sender<bool>,
+    progress: watch::Sender<Progress>,
 }
 
 impl Ingest {
-    /// Copies from `store` to the log that `pool` reaches. `complete` turns true when everything that
+    /// Copies from `store` to the log that `pool` reaches. `progress` tells when everything that
     /// was in the store at the start is in the log.
     pub fn new(
         store: RethinkStore,
         pool: PgPool,
         config: Config,
-        complete: watch::Sender<bool>,
+        progress: watch::Sender<Progress>,
         shutdown: Shutdown,
     ) -> Self {
         let log = Log::new(pool.clone());
         let history = store.history();
-        Self { store, history, log, config, shutdown, pool, complete }
+        Self { store, history, log, config, shutdown, pool, progress }
     }
 
     /// Runs until it is told to stop.
@@ -62,7 +62,7 @@ impl Ingest {
                 Ok(()) => break,
                 Err(IngestError::FeedLost(reason)) => {
                     info!(reason, "reading again");
-                    Duration::from_millis(100)
+                    backoff.next_wait() / 4
                 }
                 Err(IngestError::Away(reason)) => {
                     status.enter(State::Backoff, Some(reason)).await;
@@ -70,6 +70,7 @@ impl Ingest {
                 }
                 Err(IngestError::Refused(reason)) => {
                     status.enter(State::Halted, Some(reason)).await;
+                    self.progress.send_replace(Progress::Refused(reason.clone()));
                     LOOK_AGAIN
                 }
             };
@@ -108,8 +109,8 @@ impl Ingest {
                     if self.full_pass_step(store, running).await? {
                         pass = None;
                         pass_due = Instant::now() + self.config.full_pass_interval;
-                        self.complete.send_replace(true);
-                    } else if *self.complete.borrow() {
+                        self.progress.send_replace(Progress::Complete);
+                    } else if *self.progress.borrow() == Progress::Complete {
                         // Rarely and gently: a fifth of the time.
                         pass_due = Instant::now() + begun.elapsed() * 4;
                     }

@@ -30,6 +30,18 @@ impl State {
     }
 }
 
+/// How far the store has been read; for whoever waits in the same process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// Not all of it yet.
+    #[default]
+    Reading,
+    /// Everything that was in it at the start is in the log.
+    Complete,
+    /// The log cannot go on from it.
+    Refused(String),
+}
+
 #[derive(Debug)]
 pub(super) struct Status {
     pool: PgPool,

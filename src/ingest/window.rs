@@ -3,8 +3,8 @@
 /// A step along the line, from `from` to just before `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
-    pub(super) from: i64,
-    pub(super) to: i64,
+    pub(super) from: i128,
+    pub(super) to: i128,
 }
 
 impl Step {
@@ -17,16 +17,18 @@ impl Step {
 /// The walk. Steps grow where the line is empty and shrink where it is full.
 #[derive(Debug)]
 pub(super) struct Walk {
-    at: i64,
-    end: i64,
-    width: i64,
+    at: i128,
+    end: i128,
+    width: i128,
     target: usize,
+    /// From here on it is not known that the line is full.
+    full_to: i128,
 }
 
 impl Walk {
     /// From `start` to just before `end`; a step should hold about `target` items.
-    pub(super) fn new(start: i64, end: i64, width: i64, target: usize) -> Self {
-        Self { at: start, end, width: width.max(1), target: target.max(1) }
+    pub(super) fn new(start: i128, end: i128, width: i128, target: usize) -> Self {
+        Self { at: start, end, width: width.max(1), target: target.max(1), full_to: start }
     }
 
     /// The step to try next; none at the end.
@@ -37,7 +39,8 @@ impl Walk {
 
     /// The step held more than can be taken at once: a smaller one is next, from the same place.
     pub(super) fn too_much(&mut self, step: Step) {
-        self.width = ((step.to - step.from) / 4).max(1);
+        self.width = ((step.to - step.from) / 2).max(1);
+        self.full_to = step.to;
     }
 
     /// The step held `items`: on to the next.
@@ -48,8 +51,12 @@ impl Walk {
             items if items * 2 < self.target => self.width.saturating_mul(2),
             items if items > self.target => self.width / 2,
             _ => self.width,
+        };
+        if items == 0 && self.at < self.full_to {
+            // What fills it lies ahead: go half the way there, not all of it.
+            self.width = (self.full_to - self.at) / 2;
         }
-        .max(1);
+        self.width = self.width.max(1);
     }
 }
 
@@ -60,7 +67,7 @@ mod tests {
     #[test]
     fn every_item_is_taken_once_in_steps_that_are_not_too_large() {
         // A thousand at the start, a gap, three close together, and ten thousand in one place.
-        let mut items: Vec<i64> = (0..1000).collect();
+        let mut items: Vec<i128> = (0..1000).collect();
         items.extend([1_000_000_000, 1_000_000_001, 1_000_000_002]);
         items.extend(std::iter::repeat_n(2_000_000_000, 10_000));
         let mut walk = Walk::new(-5_000_000_000, 3_000_000_000, 1 << 40, 100);

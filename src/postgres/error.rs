@@ -45,17 +45,12 @@ fn classify_sqlstate(code: &str) -> Class {
         "40001" | "40P01" | "55P03" | "0A000" => Class::Again,
         // connection exceptions; shutdown, crash, starting up; idle session ended
         code if code.starts_with("08") || code.starts_with("57P") || code == "25P03" => Class::Away,
+        // refused at the door: password, role or database may be put right while we wait
+        "28P01" | "28000" | "3D000" => Class::Away,
         // disk full, out of memory, too many connections, I/O error, read-only standby
         "53000" | "53100" | "53200" | "53300" | "58030" | "25006" => Class::Away,
         _ => Class::Statement,
     }
-}
-
-/// Whether the server may come to accept us without anybody changing our configuration: it is away, or
-/// its user, password or database are not there yet.
-pub fn is_worth_waiting(error: &Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    classify(error) == Class::Away || matches!(code.as_deref(), Some("28P01" | "28000" | "3D000"))
 }
 
 /// The error for a reader: message, SQLSTATE, and what to do next where that is known.

@@ -14,6 +14,9 @@ pub enum MigrateError {
     /// PostgreSQL refused or could not be reached.
     #[error("cannot prepare the schema `projectord`: {}", describe(.0))]
     Postgres(#[from] sqlx::Error),
+    /// A newer version has been here.
+    #[error("the schema `projectord` was made by a newer version, with a migration {0} that this one does not know")]
+    Newer(i64),
     /// The schema is not one that this version knows.
     #[error("cannot prepare the schema `projectord`: {0}")]
     Unknown(sqlx::migrate::MigrateError),
@@ -31,6 +34,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
         sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
             MigrateError::Postgres(error)
         }
+        sqlx::migrate::MigrateError::VersionMissing(version) => MigrateError::Newer(version),
         other => MigrateError::Unknown(other),
     })
 }

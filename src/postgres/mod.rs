@@ -4,6 +4,6 @@ mod error;
 mod migrate;
 mod options;
 
-pub use error::{Class, classify, describe, is_worth_waiting};
+pub use error::{Class, classify, describe};
 pub use migrate::{MigrateError, migrate, migrate_status};
 pub use options::{Options, UrlError};

@@ -1,5 +1,5 @@
 //! Handlers compiled into one PL/pgSQL function: a loop over a range of the log, in order, that
-//! dispatches by type. No templating: an event's data are variables, never text of the program.
+//! dispatches by type. It answers how far it came, so that nothing can leave it early unseen. No templating: an event's data are variables, never text of the program.
 
 use super::{Handler, Pattern, Projection, sql};
 
@@ -47,10 +47,11 @@ pub fn compile(projection: &Projection) -> Compiled {
     }
     body.line("        end if;");
     body.line("    end loop;");
+    body.line("    return $2;");
     body.line("end");
     let tag = body.unused_tag();
     let sql = format!(
-        "create function projectord_apply(bigint, bigint) returns void language plpgsql as {tag}\n{}{tag}",
+        "create function projectord_apply(bigint, bigint) returns bigint language plpgsql as {tag}\n{}{tag}",
         body.text
     );
     Compiled { sql, sources: body.sources }
@@ -60,11 +61,11 @@ pub fn compile(projection: &Projection) -> Compiled {
 /// begins in it, in characters.
 pub(crate) fn compile_alone(handler: &Handler) -> (String, usize) {
     let mut body = Body::default();
-    body.line("declare event projectord.events; begin");
+    body.line("declare event record; begin");
     body.handler(handler);
-    body.line("end");
+    body.line("return 0; end");
     let tag = body.unused_tag();
-    let head = format!("create function pg_temp.projectord_check() returns void language plpgsql as {tag}\n");
+    let head = format!("create function pg_temp.projectord_check() returns bigint language plpgsql as {tag}\n");
     let sql = format!("{head}{}{tag}", body.text);
     let start = sql.find(&handler.sql).unwrap_or(0);
     (sql.clone(), sql[..start].chars().count())

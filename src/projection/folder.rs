@@ -9,8 +9,8 @@ use super::{Handler, Pattern, Problem, Projection, sql};
 
 const SCHEMA: &str = "schema.sql";
 const MANIFEST: &str = "projection.toml";
-/// Schemas that are not a projection's.
-const RESERVED: [&str; 3] = ["projectord", "public", "information_schema"];
+/// Schemas that are not a projection's, and those that begin with `pg_` or `projectord`.
+const RESERVED: [&str; 2] = ["public", "information_schema"];
 
 /// Every projection below `path`, in order of name, and everything that is wrong with the others.
 /// Folders whose names begin with `_` or `.` are left out.
@@ -46,6 +46,9 @@ pub fn load(folder: &Path) -> Result<Projection, Vec<Problem>> {
     }
     let manifest = read_manifest(folder, &mut problems);
     let files = sql_files(folder, &mut problems);
+    if !files.iter().any(|file| file == SCHEMA) {
+        problems.push(Problem::new(folder, "there is no schema.sql, which creates the read model's tables"));
+    }
     let mut texts = BTreeMap::new();
     for file in files {
         match read_inside(folder, &file) {
@@ -53,11 +56,8 @@ pub fn load(folder: &Path) -> Result<Projection, Vec<Problem>> {
             Err(problem) => problems.push(problem),
         }
     }
-    let schema_sql = texts.remove(SCHEMA).unwrap_or_else(|| {
-        problems.push(Problem::new(folder, "there is no schema.sql, which creates the read model's tables"));
-        String::new()
-    });
-    check_statements(&folder.join(SCHEMA), &schema_sql, &mut problems);
+    let schema_sql = texts.remove(SCHEMA).unwrap_or_default();
+    check_statements(&folder.join(SCHEMA), &schema_sql, false, &mut problems);
     let handlers = handlers(folder, &manifest, texts, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
@@ -82,7 +82,7 @@ fn check_name(name: &str) -> Result<(), String> {
             "{name:?} cannot name a projection: a lower-case letter, then at most 47 of a-z, 0-9 and _"
         ));
     }
-    if RESERVED.contains(&name) || name.starts_with("pg_") {
+    if RESERVED.contains(&name) || name.starts_with("pg_") || name.starts_with("projectord") {
         return Err(format!("{name:?} is reserved and cannot name a projection"));
     }
     Ok(())
@@ -132,7 +132,8 @@ fn read_inside(folder: &Path, file: &str) -> Result<String, Problem> {
         return Err(problem("it lies outside the projection's folder".into()));
     }
     let bytes = fs::read(&real).map_err(|error| problem(format!("cannot read it: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| problem("it is not UTF-8".into()))
+    let text = String::from_utf8(bytes).map_err(|_| problem("it is not UTF-8".into()))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Which files are for which types: those that `[on]` names, and the others by their own names.
@@ -159,7 +160,7 @@ fn handlers(
         let patterns = match on.remove(file.as_str()) {
             Some(patterns) => patterns,
             None => {
-                let event_type = file.trim_end_matches(".sql");
+                let event_type = file.strip_suffix(".sql").unwrap_or(file);
                 if let Some(other) = manifest.on.get(event_type) {
                     let message = format!("[on] gives the event type {event_type:?} to {other:?} already");
                     problems.push(Problem::new(&path, message));
@@ -173,7 +174,7 @@ fn handlers(
                 }
             }
         };
-        check_statements(&path, text, problems);
+        check_statements(&path, text, true, problems);
         if sql::scan(text).statements.is_empty() {
             problems.push(Problem::new(&path, "it has no statement; write NULL; for a handler that does nothing"));
         }
@@ -185,15 +186,16 @@ fn handlers(
     handlers
 }
 
-fn check_statements(path: &Path, text: &str, problems: &mut Vec<Problem>) {
-    for statement in sql::scan(text).statements {
-        if sql::is_reserved_word(&statement.words) {
-            let message = format!(
-                "{} is not allowed here: the daemon commits rows and checkpoint together, as one role",
-                statement.words.join(" ")
-            );
+fn check_statements(path: &Path, text: &str, is_handler: bool, problems: &mut Vec<Problem>) {
+    let scan = sql::scan(text);
+    for statement in &scan.statements {
+        if let Some(reason) = sql::refusal(statement, is_handler) {
+            let message = format!("{} is not allowed here: {reason}", statement.words.join(" "));
             problems.push(Problem::new(path, message).at_line(statement.line));
         }
+    }
+    if let Some(line) = scan.unclosed {
+        problems.push(Problem::new(path, "a quote or comment that begins here is not closed").at_line(line));
     }
     if let Some(at) = text.find('\0') {
         let line = text[..at].matches('\n').count() + 1;

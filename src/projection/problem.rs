@@ -1,7 +1,7 @@
 //! What is wrong with a file, and where.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something wrong with a projection's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,12 @@ impl Problem {
         Self { file: file.into(), line: None, message: message.into() }
     }
 
+    /// The name of the projection that it is about, below `projections`.
+    pub fn projection(&self, projections: &Path) -> Option<String> {
+        let inside = self.file.strip_prefix(projections).ok()?;
+        inside.iter().next().map(|name| name.to_string_lossy().into_owned())
+    }
+
     pub(super) fn at_line(mut self, line: usize) -> Self {
         self.line = Some(line);
         self
@@ -31,6 +37,7 @@ impl fmt::Display for Problem {
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        write!(f, ": {}", self.message)
+        // One line; PostgreSQL may quote more.
+        write!(f, ": {}", self.message.replace('\n', " "))
     }
 }

@@ -1,11 +1,15 @@
 //! Just enough of SQL's grammar to see where statements begin and end: strings, quoted names, dollar
 //! quotes and comments are passed over. PostgreSQL does the real parsing.
 
-/// A statement's first words, upper case, and the line that it begins on, from 1.
+/// A statement's first words, upper case, and where it stands.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) words: Vec<String>,
+    /// The line that it begins on, from 1.
     pub(super) line: usize,
+    /// It follows THEN, ELSE, LOOP or BEGIN and not a semicolon; so it may also be a part of an expression.
+    nested: bool,
+    in_loop: bool,
 }
 
 /// What a look over the text found.
@@ -14,39 +18,67 @@ pub(super) struct Scan {
     pub(super) statements: Vec<Statement>,
     /// Whether the last statement has its semicolon.
     pub(super) terminated: bool,
+    /// The line of a quote or comment that nothing closes.
+    pub(super) unclosed: Option<usize>,
+    opened: bool,
+    loops: usize,
+    /// How many ENDs the body of an SQL function, after BEGIN ATOMIC, still needs.
+    atomic: usize,
+    last_word: String,
 }
 
-/// Commands that would end the batch's transaction or leave its role; a handler must not.
-pub(super) fn is_reserved_word(words: &[String]) -> bool {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    matches!(
-        words.as_slice(),
-        ["COMMIT" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE", ..]
-            | ["START" | "PREPARE", "TRANSACTION", ..]
-            | ["SET", "ROLE" | "TRANSACTION" | "SESSION", ..]
-            | ["SET", "LOCAL", "ROLE", ..]
-            | ["RESET", "ROLE" | "SESSION" | "ALL", ..]
-    )
+/// Why a statement must not stand where it stands, if it must not.
+pub(super) fn refusal(statement: &Statement, is_handler: bool) -> Option<&'static str> {
+    const TRANSACTION: &str = "the daemon commits rows and checkpoint together, as one role";
+    const BATCH: &str = "it would leave out all later events of the batch; IF leaves out a part of the handler, and \
+                         CONTINUE the rest of it";
+    const COPY: &str = "no data come along with it; use INSERT";
+    let words: Vec<&str> = statement.words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["COMMIT" | "ROLLBACK", ..] | ["SET" | "RESET", "ROLE" | "SESSION", ..] | ["SET", "LOCAL", "ROLE", ..] => {
+            Some(TRANSACTION)
+        }
+        ["ABORT" | "SAVEPOINT" | "RELEASE", ..]
+        | ["START" | "PREPARE" | "SET", "TRANSACTION", ..]
+        | ["RESET" | "DISCARD", "ALL", ..]
+            if !statement.nested =>
+        {
+            Some(TRANSACTION)
+        }
+        ["BEGIN" | "END", ..] if !is_handler && !statement.nested => Some(TRANSACTION),
+        ["COPY", ..] if !statement.nested => Some(COPY),
+        ["RETURN", ..] if is_handler => Some(BATCH),
+        ["EXIT", ..] if is_handler && !statement.in_loop => Some(BATCH),
+        _ => None,
+    }
 }
 
 /// Looks over `text`.
 pub(super) fn scan(text: &str) -> Scan {
-    let mut scan = Scan { statements: Vec::new(), terminated: true };
+    let mut scan = Scan {
+        statements: Vec::new(),
+        terminated: true,
+        unclosed: None,
+        opened: false,
+        loops: 0,
+        atomic: 0,
+        last_word: String::new(),
+    };
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let skipped = skipped_len(rest);
         let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        if let Some((length, is_code)) = skipped {
+        if let Some((length, is_code)) = skipped_len(rest) {
             if is_code {
                 scan.begin(line, None);
             }
-            rest = &rest[length..];
+            scan.unclosed = scan.unclosed.or(length.is_none().then_some(line));
+            rest = &rest[length.unwrap_or(rest.len())..];
         } else if c == ';' {
-            scan.terminated = true;
+            scan.terminated = scan.atomic == 0;
             rest = &rest[1..];
         } else if c.is_alphabetic() || c == '_' {
-            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            scan.begin(line, Some(rest[..length].to_uppercase()));
+            let length = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '$')).unwrap_or(rest.len());
+            scan.word(line, rest[..length].to_uppercase());
             rest = &rest[length..];
         } else {
             if !c.is_whitespace() {
@@ -59,11 +91,26 @@ pub(super) fn scan(text: &str) -> Scan {
 }
 
 impl Scan {
+    fn word(&mut self, line: usize, word: String) {
+        self.begin(line, Some(word.clone()));
+        match (self.last_word.as_str(), word.as_str()) {
+            ("END", "LOOP") => self.loops = self.loops.saturating_sub(1),
+            (_, "LOOP") => (self.loops, self.opened) = (self.loops + 1, true),
+            (_, "THEN" | "ELSE" | "BEGIN") => self.opened = true,
+            ("BEGIN", "ATOMIC") => self.atomic = 1,
+            (_, "CASE") if self.atomic > 0 => self.atomic += 1,
+            (_, "END") => self.atomic = self.atomic.saturating_sub(1),
+            _ => {}
+        }
+        self.last_word = word;
+    }
+
     /// A piece of code on `line`: the first of a statement, or more of it.
     fn begin(&mut self, line: usize, word: Option<String>) {
-        if self.terminated {
-            self.statements.push(Statement { words: Vec::new(), line });
-            self.terminated = false;
+        if self.terminated || self.opened {
+            let (nested, in_loop) = (!self.terminated, self.loops > 0);
+            self.statements.push(Statement { words: Vec::new(), line, nested, in_loop });
+            (self.terminated, self.opened) = (false, false);
         }
         if let (Some(word), Some(statement)) = (word, self.statements.last_mut()) {
             if statement.words.len() < 3 {
@@ -73,11 +120,12 @@ impl Scan {
     }
 }
 
-/// The length of the comment or quoted text that `rest` begins with, and whether it is code.
-fn skipped_len(rest: &str) -> Option<(usize, bool)> {
-    let until = |start: usize, end: &str| rest[start..].find(end).map_or(rest.len(), |at| start + at + end.len());
+/// The length of the comment or quoted text that `rest` begins with, none where it is not closed, and
+/// whether it is code.
+fn skipped_len(rest: &str) -> Option<(Option<usize>, bool)> {
+    let until = |start: usize, end: &str| rest[start..].find(end).map(|at| start + at + end.len());
     if rest.starts_with("--") {
-        return Some((until(2, "\n"), false));
+        return Some((until(2, "\n").or(Some(rest.len())), false));
     }
     if rest.starts_with("/*") {
         return Some((block_comment_len(rest), false));
@@ -86,7 +134,7 @@ fn skipped_len(rest: &str) -> Option<(usize, bool)> {
         return Some((until(1, "\""), true));
     }
     if rest.starts_with(['e', 'E']) && rest[1..].starts_with('\'') {
-        return Some((1 + escaped_len(&rest[1..]), true));
+        return Some((escaped_len(&rest[1..]).map(|length| length + 1), true));
     }
     if rest.starts_with('\'') {
         return Some((until(1, "'"), true));
@@ -96,7 +144,7 @@ fn skipped_len(rest: &str) -> Option<(usize, bool)> {
 }
 
 /// Block comments nest in PostgreSQL.
-fn block_comment_len(rest: &str) -> usize {
+fn block_comment_len(rest: &str) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, 0);
     while at < rest.len() {
         let here = &rest.as_bytes()[at..];
@@ -107,27 +155,27 @@ fn block_comment_len(rest: &str) -> usize {
             depth -= 1;
             at += 2;
             if depth == 0 {
-                return at;
+                return Some(at);
             }
         } else {
             at += 1;
         }
     }
-    rest.len()
+    None
 }
 
 /// The length of an `E'…'` string after its `E`, in which a backslash escapes.
-fn escaped_len(rest: &str) -> usize {
+fn escaped_len(rest: &str) -> Option<usize> {
     let mut escaped = true;
     for (at, byte) in rest.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
-            b'\'' => return at + 1,
+            b'\'' => return Some(at + 1),
             _ => {}
         }
     }
-    rest.len()
+    None
 }
 
 /// `$$` or `$name$` at the start of `rest`.
@@ -147,6 +195,11 @@ mod tests {
         scan(text).statements.into_iter().map(|statement| statement.words.join(" ")).collect()
     }
 
+    fn refused(text: &str, is_handler: bool) -> Vec<usize> {
+        let statements = scan(text).statements;
+        statements.iter().filter(|it| refusal(it, is_handler).is_some()).map(|it| it.line).collect()
+    }
+
     #[test]
     fn statements_are_found_between_quotes_and_comments() {
         let text = "-- insert;\ninsert into t values ('a;b', E'\\';', \"c;d\", $x$;commit;$x$);\n/* /* ; */ ; */ commit";
@@ -163,8 +216,44 @@ mod tests {
     }
 
     #[test]
+    fn what_would_end_the_transaction_or_the_batch_is_found_wherever_it_may_stand() {
+        for handler in [
+            "perform 1;\nCommit",
+            "if a then\nset role b; end if",
+            "if a then null; else\nreturn; end if;",
+            "begin perform 1; exception when others then\nrollback; end;",
+            "while a loop exit; end loop;\nexit when b;",
+            "declare n int; begin\nreturn; end;",
+        ] {
+            assert_eq!(refused(handler, true), [2], "{handler}");
+        }
+        for handler in [
+            "for i in 1..2 loop exit when i = 2; continue; end loop",
+            "insert into returns (role) values ('x') on conflict (id) do update set role = 'y'",
+            "update t set a = case when b then release else c end",
+            "begin null; end; continue when x; perform $$ commit $$",
+        ] {
+            assert_eq!(refused(handler, true), [0; 0], "{handler}");
+        }
+        assert_eq!(refused("create table t ();\nend;\nbegin;\ncopy t from stdin", false), [2, 3, 4]);
+        let function = "create function f() returns int begin atomic select case when true then 1 end; select 2; end;";
+        assert_eq!(refused(&format!("{function}\ncommit"), false), [2]);
+    }
+
+    #[test]
+    fn what_is_not_closed_is_found() {
+        for text in ["a\n'b", "'a' || $x$\n$y$ || '\n", "/* */\n/* /* */", "a\n\"b", "\n e'\\'"] {
+            assert!(scan(text).unclosed.is_some(), "{text}");
+        }
+        assert_eq!(scan("a\n'b").unclosed, Some(2));
+        for text in ["'it''s'", "a$b", "a$b$c", "$$ ' $$", "-- '", "e'\\''", "/* ' /* */ */"] {
+            assert_eq!(scan(text).unclosed, None, "{text}");
+        }
+    }
+
+    #[test]
     fn it_ends_on_anything() {
-        for text in ["'", "\"", "$a$", "/*", "/* /* */", "e'\\", "$1", "é$é$", "--", "E'"] {
+        for text in ["'", "\"", "$a$", "/*", "/* /* */", "e'\\", "$1", "é$é$", "--", "E'", "loop", "end loop"] {
             scan(text);
         }
     }

@@ -19,7 +19,7 @@ pub struct Failure {
     /// PostgreSQL's code for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
-    /// More from PostgreSQL. Never an event's data of our own accord, but a constraint's may name them.
+    /// More from PostgreSQL; it may repeat an event's data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The handler, as `OrderCreated.sql:3`.
@@ -80,6 +80,7 @@ fn body_line(context: &str) -> Option<usize> {
 }
 
 impl fmt::Display for Failure {
+    /// Without PostgreSQL's detail, which may repeat an event's data: this goes into the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(f, "{file}: ")?;
@@ -91,9 +92,6 @@ impl fmt::Display for Failure {
         if let Some(event) = &self.event {
             let FailedEvent { position, event_type, stream_id, version } = event;
             write!(f, " at event {position}, {event_type:?}, version {version} of stream {stream_id}")?;
-        }
-        if let Some(detail) = &self.detail {
-            write!(f, "; {detail}")?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "; hint: {hint}")?;

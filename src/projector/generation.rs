@@ -26,12 +26,17 @@ pub enum GenerationError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Replaces the read model by an empty one at checkpoint zero, in one transaction; killed half-way, the
-/// old one stands as it was.
+/// Replaces generation `seen` of the read model by an empty one at checkpoint zero, in one transaction;
+/// killed half-way, the old one stands as it was. Where somebody else has replaced it meanwhile, theirs
+/// stands.
 ///
 /// # Errors
 /// When the SQL is wrong, the schema is somebody else's, or objects outside depend on the tables.
-pub async fn rebuild_in_place(pool: &PgPool, projection: &Projection) -> Result<Generation, GenerationError> {
+pub async fn rebuild_in_place(
+    pool: &PgPool,
+    projection: &Projection,
+    seen: i64,
+) -> Result<Generation, GenerationError> {
     let name = projection.name.as_str();
     let mut tx = pool.begin().await?;
     let (last,): (i64,) =
@@ -39,6 +44,9 @@ pub async fn rebuild_in_place(pool: &PgPool, projection: &Projection) -> Result<
             .bind(name)
             .fetch_one(&mut *tx)
             .await?;
+    if last != seen {
+        return Ok(Generation(last));
+    }
     refuse_foreign_schema(&mut tx, name).await?;
     refuse_dependants(&mut tx, name).await?;
     execute(&mut tx, format!("drop schema if exists {name} cascade")).await?;
@@ -79,8 +87,14 @@ pub async fn check_sql(connection: &mut PgConnection, projection: &Projection) -
         }
         tx.rollback().await?;
     }
+    // Under its own name, since schema.sql may say it: grant usage on schema … to ….
     let mut tx = connection.begin().await?;
-    let built = create(&mut tx, projection, "projectord_check").await;
+    let name = projection.name.as_str();
+    let (there,): (bool,) = sqlx::query_as("select to_regnamespace($1) is not null").bind(name).fetch_one(&mut *tx).await?;
+    if there {
+        execute(&mut tx, format!("alter schema {name} rename to projectord_check")).await?;
+    }
+    let built = create(&mut tx, projection, name).await;
     tx.rollback().await?;
     match built {
         Err(Wrong::Schema(error)) => problems.push(problem(&error, projection, "schema.sql", &projection.schema_sql, 0)?),
@@ -106,6 +120,11 @@ async fn create(tx: &mut Transaction<'_, Postgres>, projection: &Projection, sch
     execute(tx, projection.schema_sql.clone()).await.map_err(Wrong::Schema)?;
     // schema.sql may have set another path.
     execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
+    // Alone, a handler cannot leave the loop over the events.
+    for handler in &projection.handlers {
+        execute(tx, compile_alone(handler).0).await.map_err(Wrong::Handlers)?;
+        execute(tx, "drop function pg_temp.projectord_check()".into()).await.map_err(Wrong::Other)?;
+    }
     execute(tx, compile(projection).sql).await.map_err(Wrong::Handlers)
 }
 

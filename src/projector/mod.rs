@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use bell::{Bell, Ringer};
 pub use failure::Failure;
 pub use generation::{Generation, GenerationError, check_sql, rebuild_in_place};
-pub use record::{Record, Wanted};
+pub use record::{Record, Wanted, known, refuse};
 pub use run::Projector;
 pub use state::{Progress, State};
 

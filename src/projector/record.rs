@@ -99,3 +99,21 @@ pub(super) async fn write_state(
     .await?;
     Ok(())
 }
+
+/// Writes down that a projection's files cannot be used. Only told, never acted upon; where PostgreSQL is
+/// away or the name is no name, the log alone says it.
+pub async fn refuse(pool: &PgPool, name: &str, reason: &str) {
+    let failure = Failure { message: reason.to_owned(), ..Failure::default() };
+    let written = async {
+        Record::read_or_create(pool, name).await?;
+        write_state(pool, name, State::Halted, Some(&failure), 0.0).await
+    };
+    drop(written.await);
+}
+
+/// The projections that have ever run; none where PostgreSQL is away.
+pub async fn known(pool: &PgPool) -> Vec<String> {
+    let names: Result<Vec<(String,)>, _> =
+        sqlx::query_as("select name from projectord.projections order by name").fetch_all(pool).await;
+    names.unwrap_or_default().into_iter().map(|(name,)| name).collect()
+}

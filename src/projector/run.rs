@@ -21,6 +21,8 @@ use crate::shutdown::Shutdown;
 const REPORT: Duration = Duration::from_secs(1);
 /// How often a batch is tried again after a deadlock or the like before that counts as an error.
 const MOST_AGAIN: u32 = 20;
+/// The longest wait before that.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Keeps one read model at the log's head, until it is told to stop.
 #[derive(Debug)]
@@ -32,7 +34,12 @@ pub struct Projector {
     pool: PgPool,
     log_bell: Bell,
     control_bell: Bell,
-    state: State,
+    /// None until it has read what is wanted.
+    state: Option<State>,
+    /// Whether the rows are known to be of these files: made by us, or found to be.
+    settled: bool,
+    /// Why it is halted, where it is.
+    failure: Option<Failure>,
     batch: BatchSize,
     rate: Rate,
     shutdown: Shutdown,
@@ -63,10 +70,9 @@ impl Projector {
     ) -> Self {
         let batch = BatchSize::new(config.max_batch, config.batch_time);
         let compiled = compile(&projection);
-        let state = State::CatchingUp;
         let rate = Rate::default();
         let progress = watch::Sender::default();
-        Self { projection, compiled, config, on_change, pool, log_bell, control_bell, state, batch, rate, shutdown, progress }
+        Self { projection, compiled, config, on_change, pool, log_bell, control_bell, state: None, settled: false, failure: None, batch, rate, shutdown, progress }
     }
 
     /// How far it is, as long as it runs.
@@ -109,12 +115,12 @@ impl Projector {
             self.enter(State::Paused, None).await?;
             return Ok(Turn::Wait);
         }
-        if self.state == State::Halted && record.error.is_some() && !record.rebuild_wanted {
+        if self.state == Some(State::Halted) && record.error.is_some() && !record.rebuild_wanted {
             return Ok(Turn::Wait);
         }
         if let Some(reason) = self.must_build(&record) {
             info!(reason, "building the read model");
-            match rebuild_in_place(&self.pool, &self.projection).await {
+            match rebuild_in_place(&self.pool, &self.projection, record.generation).await {
                 Ok(_) => {}
                 Err(GenerationError::Refused(failure)) => return self.halt(failure).await,
                 Err(GenerationError::Postgres(error)) if classify(&error) == Class::Statement => {
@@ -124,6 +130,11 @@ impl Projector {
             }
             record = Record::read_or_create(&self.pool, &self.projection.name).await?;
         } else if record.fingerprint.as_deref() != Some(&self.projection.fingerprint()) {
+            if self.settled {
+                warn!("another daemon has rebuilt it from other files; leaving it to that one");
+                self.state = None;
+                return Ok(Turn::Wait);
+            }
             match self.on_change {
                 OnChange::Ignore => warn!("the files have changed; going on with the handlers that made the rows"),
                 OnChange::Rebuild | OnChange::Refuse => {
@@ -133,6 +144,7 @@ impl Projector {
                 }
             }
         }
+        self.settled = true;
         if record.wanted() == Wanted::Paused {
             return Ok(Turn::Reread);
         }
@@ -146,6 +158,7 @@ impl Projector {
         } else if record.rebuild_wanted {
             Some("a rebuild was asked for")
         } else if self.on_change == OnChange::Rebuild
+            && !self.settled
             && record.fingerprint.as_deref() != Some(&self.projection.fingerprint())
         {
             Some("its files have changed")
@@ -163,7 +176,9 @@ impl Projector {
             true => State::Rebuilding,
             false => State::CatchingUp,
         };
-        self.enter(behind(checkpoint), None).await?;
+        if self.state != Some(State::Live) || is_rebuild && checkpoint < rebuilt_at {
+            self.enter(behind(checkpoint), None).await?;
+        }
         let mut again = 0;
         loop {
             if self.control_bell.rang() || self.shutdown.is_requested() {
@@ -194,7 +209,7 @@ impl Projector {
                     Class::Again if again < MOST_AGAIN => {
                         again += 1;
                         warn!(%checkpoint, error = %describe(&error), "batch rolled back; trying it again");
-                        tokio::time::sleep(Backoff::new(REPORT / 20, REPORT).next_wait()).await;
+                        self.shutdown.within(AGAIN_AFTER.mul_f64(fastrand::f64())).await;
                     }
                     Class::Again | Class::Statement => {
                         if let Some(failure) = self.isolate(checkpoint, &error).await? {
@@ -279,33 +294,45 @@ impl Projector {
 
     async fn back_off(&mut self, away: &sqlx::Error, backoff: &mut Backoff) {
         let wait = backoff.next_wait();
-        if self.state != State::Backoff {
-            warn!(error = %describe(away), "PostgreSQL is away; trying again until it is back");
-            self.state = State::Backoff;
+        if self.state != Some(State::Backoff) {
+            warn!(error = %describe(away), "PostgreSQL does not do its part; trying again until it does");
+            self.state = Some(State::Backoff);
         }
-        // It cannot be written down where it happened; readers see that the daemon was not seen.
+        // Where PostgreSQL is away altogether, this cannot be written down either.
+        let failure = Failure { message: describe(away), ..Failure::default() };
+        let written = write_state(&self.pool, &self.projection.name, State::Backoff, Some(&failure), 0.0);
+        drop(tokio::time::timeout(wait, written).await);
         self.shutdown.within(wait).await;
     }
 
-    /// One log line and one row for each transition.
+    /// One row for each transition.
     async fn enter(&mut self, state: State, failure: Option<Failure>) -> Result<(), sqlx::Error> {
-        if let Some(failure) = &failure {
-            error!(reason = %failure, "halted");
-        } else if state != self.state {
-            info!(from = %self.state, to = %state, "state");
+        match &failure {
+            // Said once: what is tried again may fail again.
+            Some(failure) if self.failure.as_ref() != Some(failure) => error!(reason = %failure, "halted"),
+            Some(_) => {}
+            None => self.say(state),
         }
-        self.state = state;
+        self.state = Some(state);
+        self.failure.clone_from(&failure);
         self.progress.send_modify(|progress| progress.state = Some(state));
         self.rate = Rate::default();
         write_state(&self.pool, &self.projection.name, state, failure.as_ref(), 0.0).await
     }
 
+    /// One line for each transition.
+    fn say(&self, to: State) {
+        if Some(to) != self.state {
+            info!(from = self.state.map_or("starting", State::as_str), %to, "state");
+        }
+    }
+
     /// Writes down a change of state at once, and the rate now and then.
     async fn report(&mut self, state: State, events: u64) -> Result<(), sqlx::Error> {
         self.rate.add(events);
-        if state != self.state {
-            info!(from = %self.state, to = %state, "state");
-            self.state = state;
+        if Some(state) != self.state {
+            self.say(state);
+            self.state = Some(state);
         } else if !self.rate.due() {
             return Ok(());
         }

@@ -31,8 +31,10 @@ impl Default for Settings {
 #[cfg_attr(not(any(feature = "postgres", feature = "rethinkdb", feature = "testing")), expect(dead_code))]
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The commit stands there, now or since an earlier try.
+    /// The commit stands there now.
     Appended,
+    /// It stood there already, from an earlier try.
+    Repeated,
     /// The stream is elsewhere.
     Occupied { actual: Version },
     /// The stream holds another type of aggregate.
@@ -52,7 +54,7 @@ pub(super) struct Failure {
 pub(super) trait Backend: Send + Sync {
     /// Appends `commit` after version `at`, unless something else stands there.
     ///
-    /// Must be safe to repeat: the same commit id at the same place is [`Outcome::Appended`] again.
+    /// Must be safe to repeat: the same commit id at the same place is [`Outcome::Repeated`].
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure>;
 
     /// The stream's version; zero where it has no events.
@@ -95,8 +97,9 @@ pub(super) async fn append(
             .await
             .map_err(|reason| unavailable(&tries, reason))?;
         match outcome {
-            Outcome::Appended => {
-                return Ok(Appended { first: at.next(), version: at.plus(commit.len()) });
+            Outcome::Appended | Outcome::Repeated => {
+                let repeated = matches!(outcome, Outcome::Repeated);
+                return Ok(Appended { first: at.next(), version: at.plus(commit.len()), repeated });
             }
             Outcome::Occupied { actual } if expected == ExpectedVersion::Any => at = actual,
             Outcome::Occupied { actual } => return Err(AppendError::Conflict { stream, expected, actual }),

@@ -54,7 +54,7 @@ impl Backend for MemoryStore {
             events.get(index).map(|event| event.commit_id)
         };
         if commit_at(at.next()) == Some(commit.id) && commit_at(at) != Some(commit.id) {
-            return Ok(Outcome::Appended);
+            return Ok(Outcome::Repeated);
         }
         let actual = Version(events.len() as u64);
         if actual != at {

@@ -44,6 +44,8 @@ pub struct Appended {
     pub first: Version,
     /// The version of its last event: the stream's version just after it.
     pub version: Version,
+    /// The commit was there already, from an earlier try.
+    pub repeated: bool,
 }
 
 /// The events of a stream, from the asked version on.
@@ -62,7 +64,8 @@ pub trait EventStore: Send + Sync {
     ///
     /// `Ok` means durable. A lost connection is retried with the same commit id until the store's
     /// deadline. With [`ExpectedVersion::NoStream`] and [`ExpectedVersion::Exact`], appending a commit
-    /// whose id is already stored at that place is `Ok` with the first result, however much later.
+    /// whose id is already stored at that place is `Ok` with the first result, however much later;
+    /// [`Appended::repeated`] tells.
     ///
     /// # Errors
     /// [`AppendError::Conflict`] when the stream is elsewhere (load, decide again, append again);

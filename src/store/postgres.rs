@@ -49,7 +49,7 @@ impl PostgresStore {
         for (stream, at, commit) in appends {
             match call(&mut *tx, *stream, *at, commit).await {
                 Ok(Outcome::Appended) => {}
-                // Also where it failed: one by one, it is tried again and explained.
+                // Also where it was there or failed: one by one, it is seen which.
                 Ok(_) | Err(_) => return Ok(false),
             }
         }
@@ -137,6 +137,7 @@ async fn call(
             .await?;
     Ok(match outcome.as_str() {
         "appended" => Outcome::Appended,
+        "repeated" => Outcome::Repeated,
         "other_type" => Outcome::OtherType { actual: actual_type.unwrap_or_default() },
         _ => Outcome::Occupied { actual: Version::from_sql(actual) },
     })

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use projectord::event::{Commit, CommitId, NewEvent, StreamId, Version};
 use projectord::store::{
-    AppendError, EventStore, ExpectedVersion, LoadError, MemoryStore, PostgresStore, RethinkStore, Settings,
+    AppendError, Appended, EventStore, ExpectedVersion, LoadError, MemoryStore, PostgresStore, RethinkStore, Settings,
 };
 
 use crate::support::{new_database, new_rethink_database, rethink_trial, trial};
@@ -150,8 +150,11 @@ async fn the_same_commit_again_is_success(store: Store) {
     for n in 5..=8 {
         store.append_to_stream(stream, ExpectedVersion::Any, commit(n..=n)).await.unwrap();
     }
-    assert_eq!(store.append_to_stream(stream, ExpectedVersion::NoStream, first).await.unwrap(), one);
-    assert_eq!(store.append_to_stream(stream, at, second).await.unwrap(), two);
+    let again = store.append_to_stream(stream, ExpectedVersion::NoStream, first).await.unwrap();
+    assert_eq!(again, Appended { repeated: true, ..one });
+    let again = store.append_to_stream(stream, at, second).await.unwrap();
+    assert_eq!(again, Appended { repeated: true, ..two });
+    assert!(!one.repeated && !two.repeated);
     assert_eq!(numbers(&store, stream).await, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
@@ -188,8 +191,12 @@ async fn loading_begins_at_a_version(store: Store) {
         assert_eq!(versions, (from.max(1)..=45).collect::<Vec<_>>(), "from {from}");
         assert_eq!(loaded.version, Version(45));
     }
-    let beyond = store.load_stream(stream, Version(46)).await.unwrap();
-    assert_eq!((beyond.events.len(), beyond.version), (0, Version(45)));
+    for beyond in [46, 100, 1_000_000] {
+        let beyond = store.load_stream(stream, Version(beyond)).await.unwrap();
+        assert_eq!((beyond.events.len(), beyond.version), (0, Version(45)));
+    }
+    let nothing = StreamId::random();
+    assert_eq!(store.load_stream(nothing, Version(1_000_000)).await, Err(LoadError::NotFound(nothing)));
 }
 
 async fn a_stream_keeps_its_type(store: Store) {

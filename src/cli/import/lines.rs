@@ -16,6 +16,8 @@ use crate::event::{Commit, CommitId, Limits, NewEvent, StreamId, Version};
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b0d_2f3c_59a1_5e3a_9f0e_7c4b_1d2a_8e55);
 /// A line that is longer is no event that any store would take.
 const LONGEST_LINE: u64 = 40 << 20;
+/// What some editors write before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What is read, and what to call it.
 pub(super) struct Source {
@@ -87,10 +89,11 @@ pub(super) fn read(
             Ok(_) => {}
             Err(error) => break Err(place(format!("cannot read on: {error}"))),
         }
-        if text.trim_ascii().is_empty() {
+        let line = text.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 1).unwrap_or(&text).trim_ascii();
+        if line.is_empty() {
             continue;
         }
-        let (stream, commit) = match parse(&text, stream_type, &limits) {
+        let (stream, commit) = match parse(line, stream_type, &limits) {
             Ok(parsed) => parsed,
             Err(what) => break Err(place(what)),
         };
@@ -116,12 +119,23 @@ pub(super) fn read(
 }
 
 fn parse(text: &[u8], stream_type: Option<&str>, limits: &Limits) -> Result<(StreamId, Commit), String> {
-    let line: Line = serde_json::from_slice(text).map_err(|error| format!("not an event: {error}"))?;
+    if !text.starts_with(b"{") {
+        return Err("not an event: it is no JSON object".into());
+    }
+    let line: Line = serde_json::from_slice(text).map_err(|error| not_an_event(&error))?;
     let stream_type = line.stream_type.as_deref().or(stream_type).ok_or("no stream_type; give one with --stream-type")?;
     let event = NewEvent::from_json(line.event_type, line.data).with_metadata(line.metadata);
     let commit = Commit::new(stream_type, vec![event]);
     let commit = commit.prepare(line.stream_id, limits).map_err(|refusal| format!("{}{}", refusal.place, refusal.reason))?;
     Ok((line.stream_id, commit))
+}
+
+/// The line's number in the file is said elsewhere; here it is always the first.
+fn not_an_event(error: &serde_json::Error) -> String {
+    let column = error.column();
+    let text = error.to_string();
+    let reason = text.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&text);
+    format!("not an event: {reason}, at column {column}")
 }
 
 fn joins(piece: &Piece, stream: StreamId, commit: &Commit, batch: usize, limits: &Limits) -> bool {

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::lines::Piece;
 use super::{Code, Failed, Tally};
 use crate::event::{Commit, Event, NewEvent, StreamId, Version};
-use crate::store::{AppendError, EventStore, ExpectedVersion, PostgresStore, RethinkStore};
+use crate::store::{AppendError, Appended, EventStore, ExpectedVersion, PostgresStore, RethinkStore};
 
 /// Pieces that share a transaction.
 const TOGETHER: usize = 200;
@@ -25,8 +25,8 @@ pub(super) async fn in_order(
     while pieces.recv_many(&mut group, TOGETHER).await > 0 {
         let appends: Vec<(StreamId, Version, &Commit)> =
             group.iter().map(|piece| (piece.stream, piece.at, &piece.commit)).collect();
-        // All of it, or, where something stands in the way, piece by piece to see what.
-        if store.append_together(&appends).await? {
+        // All of it, or, where something stands in the way or the server was away, piece by piece to see what.
+        if store.append_together(&appends).await.is_ok_and(|whole| whole) {
             tally.added += group.iter().map(|piece| piece.commit.len()).sum::<u64>();
         } else {
             for piece in &group {
@@ -86,6 +86,7 @@ pub(super) async fn by_stream(
 async fn one(store: &dyn EventStore, piece: &Piece) -> Result<Tally, Failed> {
     let expected = ExpectedVersion::Exact(piece.at);
     match store.append_to_stream(piece.stream, expected, piece.commit.clone()).await {
+        Ok(Appended { repeated: true, .. }) => return Ok(Tally { added: 0, known: piece.commit.len() }),
         Ok(_) => return Ok(Tally { added: piece.commit.len(), known: 0 }),
         Err(AppendError::Conflict { actual, .. }) if actual > piece.at => {}
         Err(error) => return Err(at_line(piece, &error.into())),

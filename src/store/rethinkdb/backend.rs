@@ -37,7 +37,7 @@ impl Backend for RethinkStore {
                 let _ = self.pool.rows(move_head(stream, &commit.stream_type, found.version.0)).await?;
             }
             if found.at_place == Some(commit.id) {
-                return Ok(Outcome::Appended);
+                return Ok(Outcome::Repeated);
             }
             if found.version != at {
                 return Ok(Outcome::Occupied { actual: found.version });
@@ -78,6 +78,14 @@ impl Backend for RethinkStore {
             }
             back *= 8;
         };
+        if commits.is_empty() && from.0 > 1 {
+            // Beyond the end, or no stream at all.
+            let version = self.look(stream, from, self.head(stream).await?).await?.version;
+            return Ok(match version {
+                Version::ZERO => Err(LoadError::NotFound(stream)),
+                version => Ok(EventStream { events: Vec::new(), version }),
+            });
+        }
         Ok(assemble(stream, from, commits))
     }
 }
@@ -172,6 +180,7 @@ fn append_query(stream: StreamId, at: Version, commit: &Commit) -> Command {
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        Self { retry: error.kind == QueryErrorKind::Away, reason: error.message }
+        let hint = if error.kind == QueryErrorKind::Missing { "; run `projectord setup`" } else { "" };
+        Self { retry: error.kind == QueryErrorKind::Away, reason: format!("{}{hint}", error.message) }
     }
 }

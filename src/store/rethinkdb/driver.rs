@@ -207,7 +207,7 @@ fn explain(error: &Error, server: &Server) -> QueryError {
             // safe to repeat, since a commit is repeated under its own id. A missing table is one of
             // them, and nothing but the words tells it from a table whose servers are away.
             Runtime::Availability(Availability::OpFailed(message)) if message.contains("does not exist") => {
-                (QueryErrorKind::Missing, "; run `projectord setup`")
+                (QueryErrorKind::Missing, "")
             }
             Runtime::Availability(_) | Runtime::Internal(_) | Runtime::ResourceLimit(_) => {
                 (QueryErrorKind::Away, "")

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use reql::Command;
 use reql::cmd::ReadMode;
-use serde_json::Value;
 
 use super::document::{self, CommitKey, StoredCommit};
 use super::driver::{Pool, QueryError};
@@ -63,11 +62,8 @@ impl History {
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let rows = recorded_between(events(ReadMode::Majority), seconds(from), seconds(to));
-        let rows = term(Term::Limit, [rows, json(limit.saturating_add(1).min(i32::MAX as usize))]);
-        match self.pool.rows_within(rows, budget).await? {
-            Some(rows) if rows.len() <= limit => read(rows).map(Some),
-            _ => Ok(None),
-        }
+        let commits = self.commits_within(at_most(rows, limit), budget).await?;
+        Ok(commits.filter(|commits| commits.len() <= limit))
     }
 
     /// How many commits were recorded from `from` on and before `to`, counted up to `limit`.
@@ -98,17 +94,25 @@ impl History {
         self.keys(recorded_between(events(ReadMode::Single), seconds(from), seconds(to))).await
     }
 
-    /// The keys of all commits of the streams from `from` on and before `to`, in no order. They may not
-    /// be durable yet.
+    /// The keys of all commits of the streams from `from` on and before `to`, in no order; none of them
+    /// where they are more than `limit`. They may not be durable yet.
     ///
     /// # Errors
     /// See [`recorded_between`](Self::recorded_between).
-    pub async fn keys_of_streams(&self, from: &str, to: &str) -> Result<Vec<CommitKey>, QueryError> {
-        self.keys(keys_between(events(ReadMode::Single), from, to)).await
+    pub async fn keys_of_streams(
+        &self,
+        from: &str,
+        to: &str,
+        limit: usize,
+    ) -> Result<Option<Vec<CommitKey>>, QueryError> {
+        let rows = at_most(keys_between(events(ReadMode::Single), from, to), limit);
+        let keys = self.keys(rows).await?;
+        Ok(Some(keys).filter(|keys| keys.len() <= limit))
     }
 
-    /// The commits that begin at these places; those that are not there are left out. `durable` costs a
-    /// flush, and is needed where nobody has announced them.
+    /// The commits that begin at these places; those that are not there are left out; none of them where
+    /// they are over about `budget` bytes. `durable` costs a flush, and is needed where nobody has
+    /// announced them.
     ///
     /// # Errors
     /// See [`recorded_between`](Self::recorded_between).
@@ -116,14 +120,16 @@ impl History {
         &self,
         places: &[(StreamId, Version)],
         durable: bool,
-    ) -> Result<Vec<StoredCommit>, QueryError> {
+        budget: usize,
+    ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let table = events(if durable { ReadMode::Majority } else { ReadMode::Single });
         let get = term(Term::GetAll, [table]);
         let keys = places.iter().map(|(stream, version)| json(document::key(*stream, version.0)));
-        self.commits(keys.fold(get, Command::with_arg)).await
+        self.commits_within(keys.fold(get, Command::with_arg), budget).await
     }
 
-    /// The commits of one stream that begin from `from` on and before `to`, in no order.
+    /// The commits of one stream that begin from `from` on and before `to`, in no order; none of them
+    /// where they are over about `budget` bytes.
     ///
     /// # Errors
     /// See [`recorded_between`](Self::recorded_between).
@@ -132,9 +138,10 @@ impl History {
         stream: StreamId,
         from: Version,
         to: Version,
-    ) -> Result<Vec<StoredCommit>, QueryError> {
+        budget: usize,
+    ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let (from, to) = (document::key(stream, from.0), document::key(stream, to.0));
-        self.commits(keys_between(events(ReadMode::Single), &from, &to)).await
+        self.commits_within(keys_between(events(ReadMode::Single), &from, &to), budget).await
     }
 
     /// Moves a stream's head on, where it lags behind a durable commit; whether it did.
@@ -146,8 +153,10 @@ impl History {
         Ok(done["unchanged"] != 1)
     }
 
-    async fn commits(&self, rows: Command) -> Result<Vec<StoredCommit>, QueryError> {
-        read(self.pool.rows(rows).await?)
+    async fn commits_within(&self, rows: Command, budget: usize) -> Result<Option<Vec<StoredCommit>>, QueryError> {
+        let Some(rows) = self.pool.rows_within(rows, budget).await? else { return Ok(None) };
+        let commits = rows.into_iter().map(StoredCommit::read).collect::<Result<_, _>>();
+        commits.map(Some).map_err(QueryError::wrong)
     }
 
     async fn keys(&self, rows: Command) -> Result<Vec<CommitKey>, QueryError> {
@@ -156,8 +165,10 @@ impl History {
     }
 }
 
-fn read(rows: Vec<Value>) -> Result<Vec<StoredCommit>, QueryError> {
-    rows.into_iter().map(StoredCommit::read).collect::<Result<_, _>>().map_err(QueryError::wrong)
+/// One more than `limit`, so that it is seen where there are more.
+fn at_most(rows: Command, limit: usize) -> Command {
+    let most = limit.saturating_add(1).min(i32::MAX as usize);
+    term(Term::Limit, [rows, json(most)])
 }
 
 /// Seconds since 1970, to the millisecond that RethinkDB keeps.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
-pub use project::{Daemon, Project, text};
+pub use project::{Project, text};
 pub use raw::Raw;
 pub use servers::{new_database, new_rethink_database, rethinkdb_is_here, start_rethinkdb_on, stop_servers};
 
@@ -18,8 +18,15 @@ pub fn trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'stat
 where
     F: Future<Output = ()> + 'static,
 {
-    let name = name.into();
-    Trial::test(name, move || run(test()))
+    Trial::test(name, move || run(Duration::from_secs(120), test()))
+}
+
+/// The same, within twenty minutes.
+pub fn long_trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) -> Trial
+where
+    F: Future<Output = ()> + 'static,
+{
+    Trial::test(name, move || run(Duration::from_secs(1200), test()))
 }
 
 /// The same, for a test that needs RethinkDB: ignored where there is none.
@@ -30,15 +37,15 @@ where
     trial(name, test).with_ignored_flag(!rethinkdb_is_here())
 }
 
-fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
+fn run(patience: Duration, test: impl Future<Output = ()>) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failed::from(error.to_string()))?;
-    let outcome = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await });
+    let outcome = runtime.block_on(async { tokio::time::timeout(patience, test).await });
     runtime.shutdown_timeout(Duration::from_secs(5));
-    outcome.map_err(|_| Failed::from("not done within two minutes"))
+    outcome.map_err(|_| Failed::from(format!("not done within {patience:?}")))
 }
 
 /// Waits until `done` says so; a test that it does not in time fails, with what it waited for.

@@ -58,7 +58,7 @@ async fn hear(pool: &PgPool, bells: &Bells, backoff: &mut Backoff, down: &mut bo
         match listener.try_recv().await {
             Ok(Some(notification)) if notification.channel() == CONTROL => bells.control.ring(),
             Ok(Some(_)) => bells.log.ring(),
-            Ok(None) => return sqlx::Error::WorkerCrashed,
+            Ok(None) => return sqlx::Error::Protocol("the connection was closed".into()),
             Err(error) => return error,
         }
     }

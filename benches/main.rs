@@ -1,0 +1,41 @@
+//! `make bench`: how fast, beside the same work done by hand in the same run on the same machine.
+//!
+//! Servers flush to disk as real ones do. Without RethinkDB, or without the bank's event log in
+//! `../shared/data`, what needs them is left out and named.
+
+mod append;
+mod bank;
+mod by_hand;
+mod ingest;
+mod latency;
+mod replay;
+mod report;
+mod servers;
+
+use report::Report;
+use servers::Servers;
+
+#[tokio::main]
+async fn main() {
+    // `cargo bench` passes flags of its own; a word filters.
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
+    let mut report = Report::default();
+    let servers = Servers::start(&mut report).await;
+    let bank = bank::load(&mut report);
+    if wanted("append") {
+        append::run(&servers, &mut report).await;
+    }
+    if let Some(bank) = &bank {
+        if wanted("ingest") {
+            ingest::run(&servers, bank, &mut report).await;
+        }
+        if wanted("replay") {
+            replay::run(&servers, bank, &mut report).await;
+        }
+    }
+    if wanted("latency") {
+        latency::run(&servers, &mut report).await;
+    }
+    report.print();
+}
