@@ -20,8 +20,9 @@ setup: ## Install what is missing: PostgreSQL's server programs, a C compiler
 demo: setup ## Watch events become rows, on a private PostgreSQL; make demo ARGS='--for 30s'
 	@cargo run --quiet -- demo $(ARGS)
 
-test: setup ## The whole test suite, on private servers
+test: setup ## The whole test suite, on private servers, and the example
 	@cargo test --all-features
+	@cargo run --quiet --all-features --example order_writer
 
 bench: setup ## The benchmarks
 	@cargo bench --bench main --all-features

@@ -41,10 +41,18 @@ pub async fn run(servers: &Servers, report: &mut Report) {
             let pool = pool.clone();
             bare += per_second(writers, move |_| insert_row(pool.clone()).boxed()).await;
         }
-        report.rate(format!("append, PostgreSQL, {writers} writers"), ours / f64::from(ROUNDS), "bare insert", bare / f64::from(ROUNDS), None);
+        report.rate(
+            format!("append, PostgreSQL, {writers} writers"),
+            ours / f64::from(ROUNDS),
+            "bare insert",
+            bare / f64::from(ROUNDS),
+            None,
+        );
     }
 
-    let Some(url) = servers.rethink_url("append") else { return };
+    let Some(url) = servers.rethink_url("append") else {
+        return;
+    };
     let store = RethinkStore::new(url.parse().expect("a URL"), Settings::default());
     store.setup().await.expect("setup");
     let store: Arc<dyn EventStore> = Arc::new(store);
@@ -57,14 +65,26 @@ pub async fn run(servers: &Servers, report: &mut Report) {
         for _ in 0..ROUNDS {
             ours += appends(writers, &store).await;
             let sessions = sessions.clone();
-            bare += per_second(writers, move |writer| insert_document(Arc::clone(&sessions[writer])).boxed()).await;
+            bare += per_second(writers, move |writer| {
+                insert_document(Arc::clone(&sessions[writer])).boxed()
+            })
+            .await;
         }
-        report.rate(format!("append, RethinkDB, {writers} writers"), ours / f64::from(ROUNDS), "bare insert", bare / f64::from(ROUNDS), Some(aim));
+        report.rate(
+            format!("append, RethinkDB, {writers} writers"),
+            ours / f64::from(ROUNDS),
+            "bare insert",
+            bare / f64::from(ROUNDS),
+            Some(aim),
+        );
     }
 }
 
 /// How often a second `writers` tasks can do it, each again and again.
-async fn per_second(writers: usize, once: impl Fn(usize) -> BoxFuture<'static, ()> + Send + Sync + 'static) -> f64 {
+async fn per_second(
+    writers: usize,
+    once: impl Fn(usize) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> f64 {
     let (begun, once) = (Instant::now(), Arc::new(once));
     let mut running = tokio::task::JoinSet::new();
     for writer in 0..writers {
@@ -89,7 +109,10 @@ async fn appends(writers: usize, store: &Arc<dyn EventStore>) -> f64 {
 
 async fn append(store: Arc<dyn EventStore>) {
     let commit = Commit::new("order", vec![NewEvent::from_json("OrderCreated", payload())]);
-    store.append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit).await.expect("append");
+    store
+        .append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit)
+        .await
+        .expect("append");
 }
 
 async fn insert_document(session: Arc<reql::Session>) {
@@ -103,9 +126,14 @@ fn bare_insert() -> Command {
         "id": format!("{stream}@{:016}", 1), "stream_id": stream, "stream_type": "order", "commit_id": commit,
         "events": [{"type": "OrderCreated", "data": payload(), "metadata": {}}],
     });
-    let time = Command::new(ql2::term::TermType::Object).with_arg(Command::from(json!("recorded_at"))).with_arg(r.now());
-    let row = Command::new(ql2::term::TermType::Merge).with_arg(Command::from(row)).with_arg(time);
-    r.table("events").insert(r.args((row, insert::Options::default().durability(Durability::Hard))))
+    let time = Command::new(ql2::term::TermType::Object)
+        .with_arg(Command::from(json!("recorded_at")))
+        .with_arg(r.now());
+    let row = Command::new(ql2::term::TermType::Merge)
+        .with_arg(Command::from(row))
+        .with_arg(time);
+    r.table("events")
+        .insert(r.args((row, insert::Options::default().durability(Durability::Hard))))
 }
 
 async fn create_bare_table(pool: &PgPool) {

@@ -14,7 +14,9 @@ use crate::report::Report;
 use crate::servers::{Servers, until};
 
 pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
-    let Some(url) = servers.rethink_url("ingest") else { return };
+    let Some(url) = servers.rethink_url("ingest") else {
+        return;
+    };
     eprintln!("ingest");
     let store = RethinkStore::new(url.parse().expect("a URL"), Settings::default());
     store.setup().await.expect("setup");
@@ -34,10 +36,21 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
         let daemon = servers.daemon(&postgres, Some(&url), "");
         until(&pool, "select position from projectord.log_head", events).await;
         ours += bank.len() as f64 / begun.elapsed().as_secs_f64() / 3.0;
-        until(&pool, "select count(full_pass_at) from projectord.ingest_status", 1).await;
+        until(
+            &pool,
+            "select count(full_pass_at) from projectord.ingest_status",
+            1,
+        )
+        .await;
         rss = rss.max(daemon.peak_rss());
     }
-    report.rate("ingest, 262,200 commits of one event", ours, "bare read", bare, Some(0.5));
+    report.rate(
+        "ingest, 262,200 commits of one event",
+        ours,
+        "bare read",
+        bare,
+        Some(0.5),
+    );
     report.value("peak RSS of the daemon, ingest", rss, "MB", Some(64.0));
 }
 
@@ -60,6 +73,10 @@ async fn fill(session: &reql::Session, bank: &[BankEvent]) {
             })
         });
         let rows: Vec<Value> = rows.collect();
-        by_hand::run(session, r.table("events").insert(Command::from(Value::from(rows)))).await;
+        by_hand::run(
+            session,
+            r.table("events").insert(Command::from(Value::from(rows))),
+        )
+        .await;
     }
 }

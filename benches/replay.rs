@@ -23,16 +23,28 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
     for _ in 0..3 {
         sqlx::raw_sql(BY_HAND).execute(&pool).await.expect("by hand");
         let begun = Instant::now();
-        sqlx::query("select by_hand.replay()").execute(&pool).await.expect("by hand");
+        sqlx::query("select by_hand.replay()")
+            .execute(&pool)
+            .await
+            .expect("by hand");
         by_hand += bank.len() as f64 / begun.elapsed().as_secs_f64() / 3.0;
 
-        sqlx::query("update projectord.projections set rebuild_wanted = true").execute(&pool).await.expect("rebuild");
-        sqlx::query("update projectord.generations set checkpoint = 0").execute(&pool).await.expect("rebuild");
+        sqlx::query("update projectord.projections set rebuild_wanted = true")
+            .execute(&pool)
+            .await
+            .expect("rebuild");
+        sqlx::query("update projectord.generations set checkpoint = 0")
+            .execute(&pool)
+            .await
+            .expect("rebuild");
         let daemon = servers.daemon(&url, None, "tests/projections");
         // From the first batch to the last: not what it takes to start.
         until(&pool, "select count(*) from loan_applications.applications", 1).await;
         let checkpoint = "select checkpoint from projectord.generations";
-        let (first,): (i64,) = sqlx::query_as(checkpoint).fetch_one(&pool).await.expect("checkpoint");
+        let (first,): (i64,) = sqlx::query_as(checkpoint)
+            .fetch_one(&pool)
+            .await
+            .expect("checkpoint");
         let begun = Instant::now();
         until(&pool, checkpoint, events).await;
         ours += (events - first) as f64 / begun.elapsed().as_secs_f64() / 3.0;
@@ -42,14 +54,26 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
         let (different,): (i64,) = sqlx::query_as(same).fetch_one(&pool).await.expect("rows");
         assert_eq!(different, 0, "the rows differ from those made by hand");
     }
-    report.rate("replay, loan projection", ours, "loop by hand", by_hand, Some(0.85));
+    report.rate(
+        "replay, loan projection",
+        ours,
+        "loop by hand",
+        by_hand,
+        Some(0.85),
+    );
     report.value("peak RSS of the daemon, replay", rss, "MB", Some(64.0));
 }
 
 async fn fill(pool: &PgPool, bank: &[BankEvent]) {
     for (nth, events) in bank.chunks(5000).enumerate() {
-        let (streams, types): (Vec<_>, Vec<_>) = events.iter().map(|it| (it.stream_id, it.event_type.as_str())).unzip();
-        let (data, metadata): (Vec<_>, Vec<_>) = events.iter().map(|it| (Json(&it.data), Json(&it.metadata))).unzip();
+        let (streams, types): (Vec<_>, Vec<_>) = events
+            .iter()
+            .map(|it| (it.stream_id, it.event_type.as_str()))
+            .unzip();
+        let (data, metadata): (Vec<_>, Vec<_>) = events
+            .iter()
+            .map(|it| (Json(&it.data), Json(&it.metadata)))
+            .unzip();
         sqlx::query(
             "insert into projectord.events
              select $1 + nth, stream_id, 'loan-application',

@@ -24,16 +24,35 @@ pub enum Aim {
 }
 
 impl Report {
-    pub fn rate(&mut self, what: impl Into<String>, ours: f64, beside: &'static str, theirs: f64, aim: Option<f64>) {
+    pub fn rate(
+        &mut self,
+        what: impl Into<String>,
+        ours: f64,
+        beside: &'static str,
+        theirs: f64,
+        aim: Option<f64>,
+    ) {
         let what = what.into();
         eprintln!("  {what}: {ours:.0}/s; {beside}: {theirs:.0}/s");
-        self.rows.push(Row { what, ours, unit: "/s", beside: Some((beside, theirs)), aim: aim.map(Aim::Ratio) });
+        self.rows.push(Row {
+            what,
+            ours,
+            unit: "/s",
+            beside: Some((beside, theirs)),
+            aim: aim.map(Aim::Ratio),
+        });
     }
 
     pub fn value(&mut self, what: impl Into<String>, ours: f64, unit: &'static str, aim: Option<f64>) {
         let what = what.into();
         eprintln!("  {what}: {ours:.1} {unit}");
-        self.rows.push(Row { what, ours, unit, beside: None, aim: aim.map(Aim::AtMost) });
+        self.rows.push(Row {
+            what,
+            ours,
+            unit,
+            beside: None,
+            aim: aim.map(Aim::AtMost),
+        });
     }
 
     pub fn left_out(&mut self, what: impl Into<String>) {
@@ -44,14 +63,21 @@ impl Report {
         println!("\n| what | measured | beside it | ratio | aim |\n|---|---:|---|---:|---|");
         for row in &self.rows {
             let ratio = row.beside.map(|(_, theirs)| row.ours / theirs);
-            let beside = row.beside.map(|(name, theirs)| format!("{name}: {theirs:.0}{}", row.unit)).unwrap_or_default();
+            let beside = row
+                .beside
+                .map(|(name, theirs)| format!("{name}: {theirs:.0}{}", row.unit))
+                .unwrap_or_default();
             let ratio_text = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
             let aim = match row.aim {
                 Some(Aim::Ratio(aim)) => format!("≥ {aim} {}", met(ratio.unwrap_or(0.0) >= aim)),
                 Some(Aim::AtMost(aim)) => format!("≤ {aim} {} {}", row.unit, met(row.ours <= aim)),
                 None => String::new(),
             };
-            let ours = if row.unit == "/s" { format!("{:.0}/s", row.ours) } else { format!("{:.1} {}", row.ours, row.unit) };
+            let ours = if row.unit == "/s" {
+                format!("{:.0}/s", row.ours)
+            } else {
+                format!("{:.1} {}", row.ours, row.unit)
+            };
             println!("| {} | {ours} | {beside} | {ratio_text} | {aim} |", row.what);
         }
         for what in &self.left_out {
@@ -66,7 +92,12 @@ impl Report {
             })
             .collect();
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench.json");
-        if std::fs::write(&path, format!("{:#}\n", json!({"rows": rows, "left_out": self.left_out}))).is_ok() {
+        if std::fs::write(
+            &path,
+            format!("{:#}\n", json!({"rows": rows, "left_out": self.left_out})),
+        )
+        .is_ok()
+        {
             println!("\nAs JSON in target/bench.json");
         }
     }

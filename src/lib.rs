@@ -6,6 +6,9 @@
 //! compiled. The modules below are in reading order, and each imports only from those above it;
 //! `docs/architecture.md` has the picture.
 
+// A writer with one backend uses a part of what all of them share.
+#![cfg_attr(not(feature = "daemon"), allow(dead_code))]
+
 pub mod event;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -16,21 +19,21 @@ mod backoff;
 pub mod shutdown;
 
 #[cfg(feature = "daemon")]
-pub mod private_server;
-#[cfg(feature = "daemon")]
-pub mod log;
-#[cfg(feature = "daemon")]
-pub mod projection;
-#[cfg(feature = "daemon")]
-pub mod projector;
-#[cfg(feature = "daemon")]
-pub mod ingest;
+pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod config;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]
-pub mod cli;
+pub mod ingest;
+#[cfg(feature = "daemon")]
+pub mod log;
+#[cfg(feature = "daemon")]
+pub mod private_server;
+#[cfg(feature = "daemon")]
+pub mod projection;
+#[cfg(feature = "daemon")]
+pub mod projector;
 
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "daemon"))]

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Runs its arguments as a server; stops it when standard input ends.
-const HOLD: &str =
-    r#""$@" </dev/null & pid=$!; read -r word; [ "$word" = keep ] && exit; kill -INT $pid 2>/dev/null; wait $pid"#;
+const HOLD: &str = r#""$@" </dev/null & pid=$!; read -r word; [ "$word" = keep ] && exit; kill -INT $pid 2>/dev/null; wait $pid"#;
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 const SUPERUSER: &str = "projectord";
@@ -25,7 +24,9 @@ const SUPERUSER: &str = "projectord";
 #[derive(Debug, Error)]
 pub enum PrivateServerError {
     /// The server's programs are not installed.
-    #[error("PostgreSQL's server programs were not found; install them (Debian, Ubuntu: apt-get install postgresql) or set PROJECTORD_PG_BIN to the folder that has initdb")]
+    #[error(
+        "PostgreSQL's server programs were not found; install them (Debian, Ubuntu: apt-get install postgresql) or set PROJECTORD_PG_BIN to the folder that has initdb"
+    )]
     NotInstalled,
     /// The folder cannot be used.
     #[error("cannot use {path}: {error}")]
@@ -82,7 +83,8 @@ impl PrivatePostgres {
         let password_file = folder.join("password");
         let password = uuid::Uuid::new_v4().simple().to_string();
         fs::write(&password_file, &password).map_err(used(&password_file))?;
-        fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).map_err(used(&password_file))?;
+        fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600))
+            .map_err(used(&password_file))?;
         let user = server_user();
         for path in [folder, &password_file] {
             if let Some((uid, gid)) = user {
@@ -93,7 +95,12 @@ impl PrivatePostgres {
         let data = folder.join("data");
         let mut initdb = Command::new(programs.join("initdb"));
         initdb
-            .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"])
+            .args([
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--auth=scram-sha-256",
+            ])
             .arg(format!("--username={SUPERUSER}"))
             .arg(format!("--pwfile={}", password_file.display()))
             .arg("-D")
@@ -101,34 +108,56 @@ impl PrivatePostgres {
         let output = as_user(&mut initdb, user, folder).output().map_err(used(&data))?;
         if !output.status.success() {
             let output = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(PrivateServerError::Failed { what: "initdb", output });
+            return Err(PrivateServerError::Failed {
+                what: "initdb",
+                output,
+            });
         }
 
         let port = free_port().map_err(used(folder))?;
         let mut server = Command::new("/bin/sh");
-        server.args(["-c", HOLD, "projectord-postgres"]).arg(programs.join("postgres")).arg("-D").arg(&data).args([
-            "-c",
-            "listen_addresses=127.0.0.1",
-            "-c",
-            "unix_socket_directories=",
-            "-c",
-            &format!("port={port}"),
-            "-c",
-            "max_connections=200",
-        ]);
+        server
+            .args(["-c", HOLD, "projectord-postgres"])
+            .arg(programs.join("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                &format!("port={port}"),
+                "-c",
+                "max_connections=200",
+            ]);
         if disk == Disk::Volatile {
-            server.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
+            server.args([
+                "-c",
+                "fsync=off",
+                "-c",
+                "synchronous_commit=off",
+                "-c",
+                "full_page_writes=off",
+            ]);
         }
         let log = folder.join("log");
         let server = HeldServer::start(as_user(&mut server, user, folder), &log).map_err(used(&log))?;
-        let server = Self { server, port, password };
+        let server = Self {
+            server,
+            port,
+            password,
+        };
         server.server.wait_for(|| ready(&programs, port), &log)?;
         Ok(server)
     }
 
     /// How to connect to `database`, as superuser.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+        format!(
+            "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}",
+            self.password, self.port
+        )
     }
 
     /// Stops the server and waits until it has.
@@ -167,7 +196,13 @@ impl HeldServer {
     /// # Errors
     /// When it cannot be started.
     pub fn hold(program: &Path, args: &[&str], log: &Path) -> io::Result<Self> {
-        Self::start(Command::new("/bin/sh").args(["-c", HOLD, "projectord-server"]).arg(program).args(args), log)
+        Self::start(
+            Command::new("/bin/sh")
+                .args(["-c", HOLD, "projectord-server"])
+                .arg(program)
+                .args(args),
+            log,
+        )
     }
 
     /// Waits, within bounds, until `ready` says so.
@@ -179,7 +214,10 @@ impl HeldServer {
         while !ready() {
             if Instant::now() > deadline {
                 let output = fs::read_to_string(log).unwrap_or_default();
-                return Err(PrivateServerError::Failed { what: "the server did not start", output });
+                return Err(PrivateServerError::Failed {
+                    what: "the server did not start",
+                    output,
+                });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -202,8 +240,14 @@ impl Drop for HeldServer {
 
 /// Ends a server that was left running in `data`.
 fn stop_kept(data: &Path) {
-    let Ok(lines) = fs::read_to_string(data.join("postmaster.pid")) else { return };
-    let pid = lines.lines().next().and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    let Ok(lines) = fs::read_to_string(data.join("postmaster.pid")) else {
+        return;
+    };
+    let pid = lines
+        .lines()
+        .next()
+        .and_then(|pid| pid.parse().ok())
+        .and_then(rustix::process::Pid::from_raw);
     let Some(pid) = pid else { return };
     // The number may be another process's by now.
     let command = PathBuf::from(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
@@ -254,7 +298,9 @@ fn server_user() -> Option<(u32, u32)> {
     }
     let users = fs::read_to_string("/etc/passwd").ok()?;
     ["postgres", "nobody"].iter().find_map(|wanted| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(wanted))?;
+        let line = users
+            .lines()
+            .find(|line| line.split(':').next() == Some(wanted))?;
         let mut ids = line.split(':').skip(2).map(str::parse);
         Some((ids.next()?.ok()?, ids.next()?.ok()?))
     })
@@ -270,7 +316,10 @@ fn as_user<'a>(command: &'a mut Command, user: Option<(u32, u32)>, folder: &Path
 /// Whether the user that the server runs as may come to `folder` at all: root's home is closed to it.
 pub fn reachable(folder: &Path) -> bool {
     server_user().is_none()
-        || folder.ancestors().filter_map(|folder| fs::metadata(folder).ok()).all(|it| it.permissions().mode() & 1 == 1)
+        || folder
+            .ancestors()
+            .filter_map(|folder| fs::metadata(folder).ok())
+            .all(|it| it.permissions().mode() & 1 == 1)
 }
 
 fn ready(programs: &Path, port: u16) -> bool {

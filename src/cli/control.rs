@@ -2,7 +2,7 @@
 //! runs there acts.
 
 use std::io::{IsTerminal, Write, stdin, stdout};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,6 +17,8 @@ use crate::projector::{Failure, Wanted};
 
 /// How often to look how far a rebuild is.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long to wait for a daemon, where none is seen.
+const NOBODY: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 pub(super) struct RebuildArguments {
@@ -32,7 +34,13 @@ pub(super) struct RebuildArguments {
 
 pub(super) async fn pause(config: &Config, name: &str) -> Result<Code, Failed> {
     let pool = pool(config)?;
-    want(&pool, name, "update projectord.projections set wanted = $2 where name = $1", Wanted::Paused).await?;
+    want(
+        &pool,
+        name,
+        "update projectord.projections set wanted = $2 where name = $1",
+        Wanted::Paused,
+    )
+    .await?;
     said(&pool, &format!("{name} will pause")).await
 }
 
@@ -49,7 +57,9 @@ pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Res
     let name = arguments.name.as_str();
     let generation = generation(&pool, name).await?;
     if !arguments.yes {
-        confirm(&format!("drop the read model {name} and replay it; until it has caught up, readers see a part of it"))?;
+        confirm(&format!(
+            "drop the read model {name} and replay it; until it has caught up, readers see a part of it"
+        ))?;
     }
     let asked = sqlx::query(
         "update projectord.projections set rebuild_wanted = true, error = null where name = $1 and not rebuild_wanted",
@@ -58,21 +68,25 @@ pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Res
     .execute(&pool)
     .await?;
     if asked.rows_affected() == 0 {
-        return Err(Failed::new(Code::Conflict, format!("a rebuild of {name} is asked for already")));
+        return Err(Failed::new(
+            Code::Conflict,
+            format!("a rebuild of {name} is asked for already"),
+        ));
     }
     notify(&pool).await?;
     said(&pool, &format!("{name} will be rebuilt")).await?;
     if !arguments.wait {
         return Ok(Code::Done);
     }
-    if daemons(&pool).await? == 0 {
-        return Err(Failed::new(Code::Failed, "there is no daemon to wait for"));
-    }
     wait(&pool, name, generation).await
 }
 
 async fn want(pool: &PgPool, name: &str, sql: &'static str, wanted: Wanted) -> Result<(), Failed> {
-    let done = sqlx::query(sql).bind(name).bind(wanted.as_str()).execute(pool).await?;
+    let done = sqlx::query(sql)
+        .bind(name)
+        .bind(wanted.as_str())
+        .execute(pool)
+        .await?;
     if done.rows_affected() == 0 {
         return Err(unknown(pool, name).await);
     }
@@ -80,7 +94,9 @@ async fn want(pool: &PgPool, name: &str, sql: &'static str, wanted: Wanted) -> R
 }
 
 async fn notify(pool: &PgPool) -> Result<(), Failed> {
-    sqlx::query("select pg_notify('projectord_control', '')").execute(pool).await?;
+    sqlx::query("select pg_notify('projectord_control', '')")
+        .execute(pool)
+        .await?;
     Ok(())
 }
 
@@ -96,16 +112,26 @@ async fn generation(pool: &PgPool, name: &str) -> Result<i64, Failed> {
 }
 
 async fn unknown(pool: &PgPool, name: &str) -> Failed {
-    let names: Vec<(String,)> =
-        sqlx::query_as("select name from projectord.projections order by name").fetch_all(pool).await.unwrap_or_default();
+    let names: Vec<(String,)> = sqlx::query_as("select name from projectord.projections order by name")
+        .fetch_all(pool)
+        .await
+        .unwrap_or_default();
     let names: Vec<String> = names.into_iter().map(|(name,)| name).collect();
-    let known = if names.is_empty() { "none has run yet".into() } else { format!("known are {}", names.join(", ")) };
+    let known = if names.is_empty() {
+        "none has run yet".into()
+    } else {
+        format!("known are {}", names.join(", "))
+    };
     Failed::new(Code::NotFound, format!("no projection {name:?}; {known}"))
 }
 
 /// Says what will happen, and whether anybody is there to do it.
 async fn said(pool: &PgPool, what: &str) -> Result<Code, Failed> {
-    let when = if daemons(pool).await? == 0 { "; no daemon is running: it will when one starts" } else { "" };
+    let when = if daemons(pool).await? == 0 {
+        "; no daemon is running: it will when one starts"
+    } else {
+        ""
+    };
     print::line(format!("{what}{when}"));
     Ok(Code::Done)
 }
@@ -137,11 +163,23 @@ fn confirm(what: &str) -> Result<(), Failed> {
 
 async fn wait(pool: &PgPool, name: &str, before: i64) -> Result<Code, Failed> {
     let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        ProgressStyle::with_template(
+            "{msg} {wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.set_message(name.to_owned());
+    let mut last_seen = Instant::now();
     loop {
+        if daemons(pool).await? > 0 {
+            last_seen = Instant::now();
+        } else if last_seen.elapsed() > NOBODY {
+            bar.abandon();
+            return Err(Failed::new(
+                Code::Failed,
+                "no daemon is running; the rebuild begins when one starts",
+            ));
+        }
         let (generation, state, error, checkpoint, target): (i64, String, Option<Json<Failure>>, i64, i64) =
             sqlx::query_as(
                 "select p.generation, p.state, p.error, coalesce(g.checkpoint, 0), coalesce(g.built_to, 0)
@@ -162,12 +200,17 @@ async fn wait(pool: &PgPool, name: &str, before: i64) -> Result<Code, Failed> {
             bar.set_position(checkpoint.unsigned_abs().min(target.unsigned_abs()));
             if state == "paused" {
                 bar.finish_and_clear();
-                print::line(format!("{name} is paused, at the start of generation {generation}"));
+                print::line(format!(
+                    "{name} is paused, at the start of generation {generation}"
+                ));
                 return Ok(Code::Done);
             }
             if checkpoint >= target {
                 bar.finish_and_clear();
-                print::line(format!("{name} is rebuilt: generation {generation}, {} events", print::thousands(target.unsigned_abs())));
+                print::line(format!(
+                    "{name} is rebuilt: generation {generation}, {} events",
+                    print::thousands(target.unsigned_abs())
+                ));
                 return Ok(Code::Done);
             }
         }

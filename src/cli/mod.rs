@@ -9,8 +9,8 @@ mod exit;
 mod import;
 mod open;
 mod print;
-mod setup;
 mod run;
+mod setup;
 mod status;
 mod stream;
 mod tail;
@@ -42,7 +42,9 @@ enum Verb {
     #[command(after_help = "Example:\n  projectord setup --config /etc/projectord/config.toml")]
     Setup,
     /// Run the daemon.
-    #[command(after_help = "Examples:\n  projectord run\n  projectord run --until-caught-up   # for jobs and tests")]
+    #[command(
+        after_help = "Examples:\n  projectord run\n  projectord run --until-caught-up   # for jobs and tests"
+    )]
     Run(run::Arguments),
     /// Show the whole thing on a private PostgreSQL in .projectord/, with sample events appended live.
     #[command(after_help = "Example:\n  projectord demo --for 30s")]
@@ -107,7 +109,9 @@ fn parse() -> Cli {
         if error.use_stderr() && error.get(ContextKind::Usage).is_none() {
             let mut command = Cli::command();
             command.build();
-            let verb = std::env::args().skip(1).find_map(|word| command.find_subcommand(word).cloned());
+            let verb = std::env::args()
+                .skip(1)
+                .find_map(|word| command.find_subcommand(word).cloned());
             let usage = verb.unwrap_or(command).render_usage();
             error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
         }

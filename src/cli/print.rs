@@ -44,7 +44,13 @@ pub(super) fn paint(colour: Colour, text: impl Display) -> String {
 
 /// `text` on one line and without what a terminal would obey: anybody may have written it.
 pub(super) fn plain(text: impl Display) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let escaped = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
     text.to_string().chars().map(escaped).collect()
 }
 
@@ -69,6 +75,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(super::thousands).each_ref().map(String::as_str));
+        assert_eq!(
+            ["0", "999", "1,000", "1,234,567"],
+            [0, 999, 1000, 1_234_567]
+                .map(super::thousands)
+                .each_ref()
+                .map(String::as_str)
+        );
     }
 }

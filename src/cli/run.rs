@@ -15,13 +15,20 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(loaded: Loaded, arguments: Arguments) -> Result<Code, Failed> {
     let level = loaded.config.log.start();
-    let mode = if arguments.until_caught_up { Mode::UntilCaughtUp } else { Mode::Forever };
+    let mode = if arguments.until_caught_up {
+        Mode::UntilCaughtUp
+    } else {
+        Mode::Forever
+    };
     match daemon::run(loaded.config, loaded.file, level, mode).await {
         Ok(Outcome::Stopped | Outcome::CaughtUp) => Ok(Code::Done),
-        Ok(Outcome::Halted(names)) => {
-            Err(Failed::new(Code::Halted, format!("halted: {}; `projectord status` says why", names.join(", "))))
+        Ok(Outcome::Halted(names)) => Err(Failed::new(
+            Code::Halted,
+            format!("halted: {}; `projectord status` says why", names.join(", ")),
+        )),
+        Err(error @ (RunError::Projections(_) | RunError::Config(_))) => {
+            Err(Failed::new(Code::Config, error))
         }
-        Err(error @ (RunError::Projections(_) | RunError::Config(_))) => Err(Failed::new(Code::Config, error)),
         Err(RunError::Migrate(error)) => Err(error.into()),
         Err(error @ RunError::Failed(_)) => Err(Failed::new(Code::Failed, error)),
     }

@@ -22,7 +22,10 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
     let store = Store::open(config)?;
-    let loaded = store.events().load_stream(arguments.stream, Version(arguments.from)).await?;
+    let loaded = store
+        .events()
+        .load_stream(arguments.stream, Version(arguments.from))
+        .await?;
     for event in &loaded.events {
         if arguments.json {
             print::line(serde_json::to_string(event).unwrap_or_default());
@@ -30,11 +33,18 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
             let (version, event_type) = (event.version, print::plain(&event.event_type));
             let data = print::plain(&event.data);
             let time = event.recorded_at.format("%F %T%.3f");
-            print::line(format!("{version:>6}  {}  {}  {data}", print::paint(Colour::Dim, time), print::paint(Colour::Bold, event_type)));
+            print::line(format!(
+                "{version:>6}  {}  {}  {data}",
+                print::paint(Colour::Dim, time),
+                print::paint(Colour::Bold, event_type)
+            ));
         }
     }
     if !arguments.json {
-        print::line(print::paint(Colour::Dim, format!("stream {} is at version {}", arguments.stream, loaded.version)));
+        print::line(print::paint(
+            Colour::Dim,
+            format!("stream {} is at version {}", arguments.stream, loaded.version),
+        ));
     }
     Ok(Code::Done)
 }

@@ -66,27 +66,48 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     }
     // Variables of other kinds: where PostgreSQL's programs are, for one.
     let given = given.merge(Env::prefixed(PREFIX).ignore(&["pg_bin", "config"]).split("__"));
-    let values = given.data().map(|profiles| profiles.into_values().next().unwrap_or_default());
+    let values = given
+        .data()
+        .map(|profiles| profiles.into_values().next().unwrap_or_default());
     let values = values.unwrap_or_else(|error| {
-        problems.extend(error.into_iter().map(|error| explain(file.as_deref(), &error.to_string())));
+        problems.extend(
+            error
+                .into_iter()
+                .map(|error| explain(file.as_deref(), &error.to_string())),
+        );
         Dict::new()
     });
 
     let mut known = Figment::from(Serialized::defaults(Config::default()));
     for (section, key, value) in flatten(&values) {
-        let path = key.as_ref().map_or(section.clone(), |key| format!("{section}.{key}"));
+        let path = key
+            .as_ref()
+            .map_or(section.clone(), |key| format!("{section}.{key}"));
         let one = known.clone().merge(Serialized::default(&path, &value));
         match one.extract::<Config>() {
             Ok(_) => known = one,
             Err(error) => {
                 let source = source(&given, file.as_deref(), &path);
-                problems.push(format!("{source}: {path}: {}", wrong_value(&path, &section, &error)));
+                problems.push(format!(
+                    "{source}: {path}: {}",
+                    wrong_value(&path, &section, &error)
+                ));
             }
         }
     }
     let config: Config = known.extract().unwrap_or_default();
-    judge(&config, |key, what| problems.push(format!("{}: {key}: {what}", source(&given, file.as_deref(), key))));
-    if problems.is_empty() { Ok(Loaded { config, file, sources: given }) } else { Err(ConfigError(problems)) }
+    judge(&config, |key, what| {
+        problems.push(format!("{}: {key}: {what}", source(&given, file.as_deref(), key)));
+    });
+    if problems.is_empty() {
+        Ok(Loaded {
+            config,
+            file,
+            sources: given,
+        })
+    } else {
+        Err(ConfigError(problems))
+    }
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -112,7 +133,10 @@ fn flatten(values: &Dict) -> Vec<(String, Option<String>, Value)> {
     values
         .iter()
         .flat_map(|(section, value)| match value.as_dict() {
-            Some(keys) if !keys.is_empty() => keys.iter().map(|(key, value)| (section.clone(), Some(key.clone()), value.clone())).collect(),
+            Some(keys) if !keys.is_empty() => keys
+                .iter()
+                .map(|(key, value)| (section.clone(), Some(key.clone()), value.clone()))
+                .collect(),
             _ => vec![(section.clone(), None, value.clone())],
         })
         .collect()
@@ -122,20 +146,30 @@ fn flatten(values: &Dict) -> Vec<(String, Option<String>, Value)> {
 fn known_keys(section: Option<&str>) -> Vec<String> {
     let all = serde_json::to_value(Config::default()).unwrap_or_default();
     let keys = section.map_or(Some(&all), |section| all.get(section));
-    keys.and_then(serde_json::Value::as_object).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
+    keys.and_then(serde_json::Value::as_object)
+        .map(|keys| keys.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn wrong_value(path: &str, section: &str, error: &figment::Error) -> String {
     let sections = known_keys(None);
     let (what, name, known) = match path.split_once('.') {
-        Some((_, key)) if sections.iter().any(|known| known == section) => ("key", key, known_keys(Some(section))),
+        Some((_, key)) if sections.iter().any(|known| known == section) => {
+            ("key", key, known_keys(Some(section)))
+        }
         _ => ("section", section, sections),
     };
     if known.iter().any(|known| known == name) {
-        let hint = if is_duration(path) { "; a duration has a unit, as in \"5s\" or \"250ms\"" } else { "" };
+        let hint = if is_duration(path) {
+            "; a duration has a unit, as in \"5s\" or \"250ms\""
+        } else {
+            ""
+        };
         return format!("{}{hint}", in_words(&error.kind));
     }
-    let nearest = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
     match nearest.filter(|nearest| strsim::jaro(nearest, name) > 0.7) {
         Some(nearest) => format!("unknown {what}; did you mean {nearest:?}?"),
         None => format!("unknown {what}; known are {}", known.join(", ")),
@@ -151,13 +185,21 @@ fn in_words(kind: &Kind) -> String {
     };
     match kind {
         Kind::InvalidType(Actual::Str(found), wanted) | Kind::InvalidValue(Actual::Str(found), wanted) => {
-            format!("found the text {:?}, expected {}", SecretUrl::from(found.as_str()), expected(wanted))
+            format!(
+                "found the text {:?}, expected {}",
+                SecretUrl::from(found.as_str()),
+                expected(wanted)
+            )
         }
         Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
             format!("found {found}, expected {}", expected(wanted))
         }
         Kind::UnknownVariant(found, known) => {
-            format!("found the text {:?}, expected one of {}", SecretUrl::from(found.as_str()), known.join(", "))
+            format!(
+                "found the text {:?}, expected one of {}",
+                SecretUrl::from(found.as_str()),
+                known.join(", ")
+            )
         }
         other => other.to_string(),
     }
@@ -167,11 +209,16 @@ fn in_words(kind: &Kind) -> String {
 fn is_duration(path: &str) -> bool {
     let all = serde_json::to_value(Config::default()).unwrap_or_default();
     let value = path.split('.').try_fold(&all, |value, key| value.get(key));
-    value.and_then(serde_json::Value::as_str).is_some_and(|text| humantime_serde::re::humantime::parse_duration(text).is_ok())
+    value
+        .and_then(serde_json::Value::as_str)
+        .is_some_and(|text| humantime_serde::re::humantime::parse_duration(text).is_ok())
 }
 
 fn explain(file: Option<&Path>, error: &str) -> String {
-    format!("{}: {error}", file.map(|file| file.display().to_string()).unwrap_or_default())
+    format!(
+        "{}: {error}",
+        file.map(|file| file.display().to_string()).unwrap_or_default()
+    )
 }
 
 fn variable(key: &str) -> String {
@@ -185,23 +232,54 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
             problem(key, what);
         }
     };
-    if let Some(url) = &config.store.url {
-        if let Err(error) = url.reveal().parse::<Server>() {
-            check("store.url", false, error.to_string());
-        }
+    if let Some(url) = &config.store.url
+        && let Err(error) = url.reveal().parse::<Server>()
+    {
+        check("store.url", false, error.to_string());
     }
     if let Err(error) = config.postgres.url.reveal().parse::<postgres::Options>() {
         check("postgres.url", false, error.to_string());
     }
-    let Limits { max_bytes, max_events } = Limits::HIGHEST;
+    let Limits {
+        max_bytes,
+        max_events,
+    } = Limits::HIGHEST;
     let (bytes, events) = (config.store.max_commit_bytes, config.store.max_commit_events);
-    check("store.max_commit_bytes", (1024..=max_bytes).contains(&bytes), format!("{bytes} is not in 1024 to {max_bytes}"));
-    check("store.max_commit_events", (1..=max_events).contains(&events), format!("{events} is not in 1 to {max_events}"));
-    check("store.connections", (1..=1000).contains(&config.store.connections), "it must be 1 to 1000".into());
-    check("postgres.connections", (1..=1000).contains(&config.postgres.connections), "it must be 1 to 1000".into());
-    check("projector.max_batch", config.projector.max_batch > 0, "it must be at least 1".into());
-    check("ingest.batch_events", config.ingest.batch_events > 0, "it must be at least 1".into());
-    check("ingest.batch_bytes", config.ingest.batch_bytes > 0, "it must be at least 1".into());
+    check(
+        "store.max_commit_bytes",
+        (1024..=max_bytes).contains(&bytes),
+        format!("{bytes} is not in 1024 to {max_bytes}"),
+    );
+    check(
+        "store.max_commit_events",
+        (1..=max_events).contains(&events),
+        format!("{events} is not in 1 to {max_events}"),
+    );
+    check(
+        "store.connections",
+        (1..=1000).contains(&config.store.connections),
+        "it must be 1 to 1000".into(),
+    );
+    check(
+        "postgres.connections",
+        (1..=1000).contains(&config.postgres.connections),
+        "it must be 1 to 1000".into(),
+    );
+    check(
+        "projector.max_batch",
+        config.projector.max_batch > 0,
+        "it must be at least 1".into(),
+    );
+    check(
+        "ingest.batch_events",
+        config.ingest.batch_events > 0,
+        "it must be at least 1".into(),
+    );
+    check(
+        "ingest.batch_bytes",
+        config.ingest.batch_bytes > 0,
+        "it must be at least 1".into(),
+    );
     for (key, duration) in [
         ("store.deadline", config.store.deadline),
         ("projector.batch_time", config.projector.batch_time),
@@ -215,9 +293,17 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
         check(key, !duration.is_zero(), "it must be longer than nothing".into());
     }
     let (time, timeout) = (config.projector.batch_time, config.projector.batch_timeout);
-    check("projector.batch_timeout", timeout > time, format!("{timeout:?} is not longer than batch_time, {time:?}"));
+    check(
+        "projector.batch_timeout",
+        timeout > time,
+        format!("{timeout:?} is not longer than batch_time, {time:?}"),
+    );
     let (window, interval) = (config.ingest.sweep_window, config.ingest.sweep_interval);
-    check("ingest.sweep_window", window >= 2 * interval, format!("{window:?} is not twice sweep_interval, {interval:?}"));
+    check(
+        "ingest.sweep_window",
+        window >= 2 * interval,
+        format!("{window:?} is not twice sweep_interval, {interval:?}"),
+    );
     if let Some(problem) = config.log.problem() {
         check("log.level", false, problem);
     }

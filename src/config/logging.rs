@@ -35,7 +35,10 @@ pub enum Format {
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { level: "info".into(), format: Format::default() }
+        Self {
+            level: "info".into(),
+            format: Format::default(),
+        }
     }
 }
 
@@ -62,9 +65,17 @@ impl Logging {
             Format::Json => false,
         };
         let lines = match pretty {
-            true => fmt::layer().with_target(false).with_writer(std::io::stderr).boxed(),
-            false => fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false)
-                .with_writer(std::io::stderr).boxed(),
+            true => fmt::layer()
+                .with_target(false)
+                .with_writer(std::io::stderr)
+                .boxed(),
+            false => fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .with_writer(std::io::stderr)
+                .boxed(),
         };
         tracing_subscriber::registry().with(filter).with(lines).init();
         Level(handle)
@@ -79,7 +90,8 @@ impl Logging {
     /// What is wrong with it.
     pub(super) fn problem(&self) -> Option<String> {
         // A word that is no level would be taken for a module's name, and everything else fall silent.
-        let is_good = |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
+        let is_good =
+            |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
         let good = self.filter().is_some() && !self.level.is_empty() && self.level.split(',').all(is_good);
         // Whatever stands in its place may be a secret.
         let shown = SecretUrl::from(self.level.as_str());

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::fleet::Fleet;
 use super::bells::{Bells, listen};
+use super::fleet::Fleet;
 use super::signals::{Request, Requests};
 use super::{caught_up, heartbeat};
 use crate::backoff::Backoff;
@@ -63,15 +63,27 @@ pub enum RunError {
 ///
 /// # Errors
 /// When it cannot start. Servers that are away are waited for.
-pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode) -> Result<Outcome, RunError> {
-    let mut requests = Requests::new().map_err(|error| RunError::Failed(format!("cannot handle signals: {error}")))?;
-    let options: Options =
-        config.postgres.url.reveal().parse().map_err(|error| RunError::Config(format!("postgres.url: {error}")))?;
+pub async fn run(
+    config: Config,
+    file: Option<PathBuf>,
+    level: Level,
+    mode: Mode,
+) -> Result<Outcome, RunError> {
+    let mut requests =
+        Requests::new().map_err(|error| RunError::Failed(format!("cannot handle signals: {error}")))?;
+    let options: Options = config
+        .postgres
+        .url
+        .reveal()
+        .parse()
+        .map_err(|error| RunError::Config(format!("postgres.url: {error}")))?;
     info!(version = env!("CARGO_PKG_VERSION"), postgres = options.place(), store = %store_name(&config), "starting");
     // What can fail without a network fails first.
     load_all(&config.projections.path).map_err(RunError::Projections)?;
     let control = options.clone().statement_timeout(Duration::from_secs(30)).pool(6);
-    let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
+    let work = options
+        .statement_timeout(config.projector.batch_timeout)
+        .pool(config.postgres.connections);
     tokio::select! {
         ready = prepare(&control) => ready?,
         () = asked_to_stop(&mut requests) => return Ok(Outcome::Stopped),
@@ -86,12 +98,24 @@ pub async fn run(config: Config, file: Option<PathBuf>, level: Level, mode: Mode
     let mut fleet = Fleet::new(config.clone(), work, Arc::clone(&bells));
     fleet.load().await.map_err(RunError::Projections)?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(named("heartbeat", heartbeat::beat(control.clone(), shutdown.subscribe())));
+    tasks.spawn(named(
+        "heartbeat",
+        heartbeat::beat(control.clone(), shutdown.subscribe()),
+    ));
     tasks.spawn(named("listener", listen(control.clone(), Arc::clone(&bells))));
     if let Some(url) = &config.store.url {
-        let server = url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?;
+        let server = url
+            .reveal()
+            .parse()
+            .map_err(|error| RunError::Config(format!("store.url: {error}")))?;
         let store = RethinkStore::new(server, config.store.settings());
-        let ingest = Ingest::new(store, control.clone(), config.ingest.clone(), progress, shutdown.subscribe());
+        let ingest = Ingest::new(
+            store,
+            control.clone(),
+            config.ingest.clone(),
+            progress,
+            shutdown.subscribe(),
+        );
         tasks.spawn(named("ingest", ingest.run()));
     }
 
@@ -188,5 +212,9 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 fn store_name(config: &Config) -> String {
-    config.store.url.as_ref().map_or("the log itself".into(), ToString::to_string)
+    config
+        .store
+        .url
+        .as_ref()
+        .map_or("the log itself".into(), ToString::to_string)
 }

@@ -65,15 +65,24 @@ impl Ingest {
                 }
                 return Ok(());
             }
-            behind = missing.into_iter().map(|(stream, _, head)| (stream, head)).collect();
+            behind = missing
+                .into_iter()
+                .map(|(stream, _, head)| (stream, head))
+                .collect();
         }
     }
 
     /// Some of the commits that come next, up to each stream's head.
-    async fn fetch(&self, missing: &[(StreamId, Version, Version)]) -> Result<Vec<StoredCommit>, IngestError> {
+    async fn fetch(
+        &self,
+        missing: &[(StreamId, Version, Version)],
+    ) -> Result<Vec<StoredCommit>, IngestError> {
         let is_far = |from: Version, head: Version| head.0 - from.0 >= FAR;
-        let near: Vec<(StreamId, Version)> =
-            missing.iter().filter(|(_, from, head)| !is_far(*from, *head)).map(|(stream, from, _)| (*stream, *from)).collect();
+        let near: Vec<(StreamId, Version)> = missing
+            .iter()
+            .filter(|(_, from, head)| !is_far(*from, *head))
+            .map(|(stream, from, _)| (*stream, *from))
+            .collect();
         let mut commits = match near.is_empty() {
             true => Vec::new(),
             false => self.read_some(&near, Durable::Announced).await?.1,
@@ -82,8 +91,13 @@ impl Ingest {
         if let Some((stream, from, head)) = missing.iter().find(|(_, from, head)| is_far(*from, *head)) {
             commits.extend(self.read_range(*stream, *from, *head).await?);
         }
-        let heads: HashMap<StreamId, Version> = missing.iter().map(|(stream, _, head)| (*stream, *head)).collect();
-        commits.retain(|commit| heads.get(&commit.stream_id).is_some_and(|head| commit.last() <= *head));
+        let heads: HashMap<StreamId, Version> =
+            missing.iter().map(|(stream, _, head)| (*stream, *head)).collect();
+        commits.retain(|commit| {
+            heads
+                .get(&commit.stream_id)
+                .is_some_and(|head| commit.last() <= *head)
+        });
         Ok(commits)
     }
 
@@ -96,8 +110,15 @@ impl Ingest {
     ) -> Result<(usize, Vec<StoredCommit>), IngestError> {
         let mut asked = places.len().min(STREAMS);
         loop {
-            let budget = if asked <= 1 { usize::MAX } else { self.config.batch_bytes };
-            let read = self.history.beginning_at(&places[..asked], durable == Durable::Unknown, budget).await?;
+            let budget = if asked <= 1 {
+                usize::MAX
+            } else {
+                self.config.batch_bytes
+            };
+            let read = self
+                .history
+                .beginning_at(&places[..asked], durable == Durable::Unknown, budget)
+                .await?;
             match read {
                 Some(commits) => return Ok((asked, commits)),
                 None => asked = (asked / 4).max(1),
@@ -106,11 +127,20 @@ impl Ingest {
     }
 
     /// Commits of one stream from `from` on, as many as fit a batch.
-    async fn read_range(&self, stream: StreamId, from: Version, head: Version) -> Result<Vec<StoredCommit>, IngestError> {
+    async fn read_range(
+        &self,
+        stream: StreamId,
+        from: Version,
+        head: Version,
+    ) -> Result<Vec<StoredCommit>, IngestError> {
         let mut span = SPAN;
         loop {
             let to = Version(head.0.min(from.0 + span)).next();
-            let budget = if span == 0 { usize::MAX } else { self.config.batch_bytes };
+            let budget = if span == 0 {
+                usize::MAX
+            } else {
+                self.config.batch_bytes
+            };
             match self.history.of_stream(stream, from, to, budget).await? {
                 Some(commits) => return Ok(commits),
                 None => span /= 4,
@@ -119,7 +149,11 @@ impl Ingest {
     }
 
     /// Adds commits to the log, about a batch at a time and each whole; how many events were new.
-    pub(super) async fn add(&self, store: StoreId, mut commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
+    pub(super) async fn add(
+        &self,
+        store: StoreId,
+        mut commits: Vec<StoredCommit>,
+    ) -> Result<u64, IngestError> {
         commits.sort_by_key(|commit| (commit.recorded_at, commit.first()));
         let mut batch: Vec<Event> = Vec::new();
         let mut added = 0;

@@ -10,17 +10,25 @@ use crate::store::rethinkdb::{History, QueryErrorKind, StoreId};
 const NEWEST: u32 = 1_000;
 
 /// The store's identity, if the log may go on from it.
-pub(super) async fn check(store: &RethinkStore, history: &History, log: &Log) -> Result<StoreId, IngestError> {
+pub(super) async fn check(
+    store: &RethinkStore,
+    history: &History,
+    log: &Log,
+) -> Result<StoreId, IngestError> {
     let store = match (history.identity().await, log.store().await?) {
         (Ok(Some(store)), _) => store,
         // A new log may make the store that it copies; one that has copied a store never makes another.
         (Ok(None), None) => store.setup().await?,
         (Err(error), None) if error.kind == QueryErrorKind::Missing => store.setup().await?,
         (Ok(None), Some(known)) => {
-            return Err(IngestError::Refused(format!("the log copies store {known}, which is gone from [store] url")));
+            return Err(IngestError::Refused(format!(
+                "the log copies store {known}, which is gone from [store] url"
+            )));
         }
         (Err(error), Some(known)) if error.kind == QueryErrorKind::Missing => {
-            return Err(IngestError::Refused(format!("the log copies store {known}, which is gone: {error}")));
+            return Err(IngestError::Refused(format!(
+                "the log copies store {known}, which is gone: {error}"
+            )));
         }
         (Err(error), _) => return Err(error.into()),
     };
@@ -42,10 +50,17 @@ pub(super) async fn check(store: &RethinkStore, history: &History, log: &Log) ->
         _ => {}
     }
     let newest = log.newest_commits(NEWEST).await?;
-    let places: Vec<_> = newest.iter().map(|(stream, first, _)| (*stream, *first)).collect();
+    let places: Vec<_> = newest
+        .iter()
+        .map(|(stream, first, _)| (*stream, *first))
+        .collect();
     let mut found = std::collections::HashMap::new();
     for places in places.chunks(50) {
-        for commit in history.beginning_at(places, false, usize::MAX).await?.unwrap_or_default() {
+        for commit in history
+            .beginning_at(places, false, usize::MAX)
+            .await?
+            .unwrap_or_default()
+        {
             found.insert((commit.stream_id, commit.first()), commit.commit_id);
         }
     }

@@ -64,7 +64,10 @@ impl Ingest {
         debug!(events, added, took = ?begun.elapsed(), "window added");
         if added < events {
             // Some were there already; or a clock ran back and a predecessor is in a later window.
-            let heads: Vec<Head> = ends.into_iter().map(|(stream, version)| Head { stream, version }).collect();
+            let heads: Vec<Head> = ends
+                .into_iter()
+                .map(|(stream, version)| Head { stream, version })
+                .collect();
             self.follow(store, &heads).await?;
         }
         Ok(added)
@@ -102,5 +105,8 @@ impl Ingest {
 }
 
 fn time(millis: i128) -> DateTime<Utc> {
-    i64::try_from(millis).ok().and_then(DateTime::from_timestamp_millis).unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
+    i64::try_from(millis)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis)
+        .unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
 }

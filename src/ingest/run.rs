@@ -44,7 +44,15 @@ impl Ingest {
     ) -> Self {
         let log = Log::new(pool.clone());
         let history = store.history();
-        Self { store, history, log, config, shutdown, pool, progress }
+        Self {
+            store,
+            history,
+            log,
+            config,
+            shutdown,
+            pool,
+            progress,
+        }
     }
 
     /// Runs until it is told to stop.
@@ -118,5 +126,4 @@ impl Ingest {
             }
         }
     }
-
 }

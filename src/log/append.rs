@@ -32,8 +32,13 @@ pub enum ForeignStore {
 
 impl From<sqlx::Error> for ForeignStore {
     fn from(error: sqlx::Error) -> Self {
-        match error.as_database_error().map(|error| (error.code(), error.message())) {
-            Some((Some(code), message)) if code == "PJ005" || code == "PJ006" => Self::Refused(message.to_owned()),
+        match error
+            .as_database_error()
+            .map(|error| (error.code(), error.message()))
+        {
+            Some((Some(code), message)) if code == "PJ005" || code == "PJ006" => {
+                Self::Refused(message.to_owned())
+            }
             _ => Self::Postgres(error),
         }
     }
@@ -62,7 +67,10 @@ impl Log {
                 .bind(column(events, |event| event.recorded_at))
                 .fetch_one(&self.pool)
                 .await?;
-        Ok(Added { head: Position::from_sql(head), events: added.unsigned_abs() })
+        Ok(Added {
+            head: Position::from_sql(head),
+            events: added.unsigned_abs(),
+        })
     }
 
     /// How far each of these streams has come in the log, in the order given.
@@ -79,7 +87,10 @@ impl Log {
         .bind(ids)
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|(version,)| Version::from_sql(version)).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(version,)| Version::from_sql(version))
+            .collect())
     }
 
     /// The commit that holds each of these places, in the order given; none where the log has not come
@@ -87,9 +98,14 @@ impl Log {
     ///
     /// # Errors
     /// See [`head`](Self::head).
-    pub async fn commits_at(&self, places: &[(StreamId, Version)]) -> Result<Vec<Option<CommitId>>, sqlx::Error> {
-        let (streams, versions): (Vec<Uuid>, Vec<i64>) =
-            places.iter().map(|(stream, version)| (stream.0, version.to_sql())).unzip();
+    pub async fn commits_at(
+        &self,
+        places: &[(StreamId, Version)],
+    ) -> Result<Vec<Option<CommitId>>, sqlx::Error> {
+        let (streams, versions): (Vec<Uuid>, Vec<i64>) = places
+            .iter()
+            .map(|(stream, version)| (stream.0, version.to_sql()))
+            .unzip();
         let rows: Vec<(Option<Uuid>,)> = sqlx::query_as(
             "select e.commit_id from unnest($1::uuid[], $2::bigint[]) with ordinality as p (id, version, nth)
                left join projectord.events e on e.stream_id = p.id and e.version = p.version order by nth",
@@ -105,7 +121,10 @@ impl Log {
     ///
     /// # Errors
     /// See [`head`](Self::head).
-    pub async fn newest_commits(&self, limit: u32) -> Result<Vec<(StreamId, Version, CommitId)>, sqlx::Error> {
+    pub async fn newest_commits(
+        &self,
+        limit: u32,
+    ) -> Result<Vec<(StreamId, Version, CommitId)>, sqlx::Error> {
         let rows: Vec<(Uuid, i64, Uuid)> = sqlx::query_as(
             "select stream_id, min(version), commit_id from projectord.events
               where (stream_id, commit_id) in (
@@ -116,7 +135,10 @@ impl Log {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|(stream, first, commit)| (stream.into(), Version::from_sql(first), commit.into())).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(stream, first, commit)| (stream.into(), Version::from_sql(first), commit.into()))
+            .collect())
     }
 
     /// When the newest event of the log was recorded, by the store's clock.

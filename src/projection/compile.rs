@@ -28,7 +28,10 @@ pub fn compile(projection: &Projection) -> Compiled {
     body.line("    for event in");
     body.line("        select position, stream_id, stream_type, version, type, data, metadata, recorded_at");
     body.line("          from projectord.events");
-    body.line(&format!("         where position > $1 and position <= $2{}", type_filter(&projection.handlers)));
+    body.line(&format!(
+        "         where position > $1 and position <= $2{}",
+        type_filter(&projection.handlers)
+    ));
     body.line("         order by position");
     body.line("    loop");
     let mut branches: Vec<(&Pattern, &Handler)> = projection
@@ -40,7 +43,10 @@ pub fn compile(projection: &Projection) -> Compiled {
     // Neighbouring patterns of one handler share a branch, so that its text stands there once.
     let groups = branches.chunk_by(|(_, a), (_, b)| a.file == b.file);
     for (nth, group) in groups.enumerate() {
-        let conditions: Vec<String> = group.iter().map(|(pattern, _)| condition("event.type", pattern)).collect();
+        let conditions: Vec<String> = group
+            .iter()
+            .map(|(pattern, _)| condition("event.type", pattern))
+            .collect();
         let keyword = if nth == 0 { "if" } else { "elsif" };
         body.line(&format!("        {keyword} {} then", conditions.join(" or ")));
         body.handler(group[0].1);
@@ -54,7 +60,10 @@ pub fn compile(projection: &Projection) -> Compiled {
         "create function projectord_apply(bigint, bigint) returns bigint language plpgsql as {tag}\n{}{tag}",
         body.text
     );
-    Compiled { sql, sources: body.sources }
+    Compiled {
+        sql,
+        sources: body.sources,
+    }
 }
 
 /// One handler alone, compiled for nothing but its syntax: the statement, and where the handler's text
@@ -65,7 +74,8 @@ pub(crate) fn compile_alone(handler: &Handler) -> (String, usize) {
     body.handler(handler);
     body.line("return 0; end");
     let tag = body.unused_tag();
-    let head = format!("create function pg_temp.projectord_check() returns bigint language plpgsql as {tag}\n");
+    let head =
+        format!("create function pg_temp.projectord_check() returns bigint language plpgsql as {tag}\n");
     let sql = format!("{head}{}{tag}", body.text);
     let start = sql.find(&handler.sql).unwrap_or(0);
     (sql.clone(), sql[..start].chars().count())
@@ -76,7 +86,10 @@ impl Compiled {
     /// first is the one that the body's opening quote ends.
     pub fn source(&self, body_line: usize) -> Option<(&str, usize)> {
         let line = body_line.checked_sub(1)?;
-        let source = self.sources.iter().find(|it| line >= it.first_line && line < it.first_line + it.lines)?;
+        let source = self
+            .sources
+            .iter()
+            .find(|it| line >= it.first_line && line < it.first_line + it.lines)?;
         Some((&source.file, line - source.first_line + 1))
     }
 }
@@ -99,7 +112,11 @@ impl Body {
     fn handler(&mut self, handler: &Handler) {
         self.line("        begin");
         let lines = handler.sql.lines().count();
-        self.sources.push(Source { file: handler.file.clone(), first_line: self.lines + 1, lines });
+        self.sources.push(Source {
+            file: handler.file.clone(),
+            first_line: self.lines + 1,
+            lines,
+        });
         self.text.push_str(&handler.sql);
         if !handler.sql.ends_with('\n') {
             self.text.push('\n');
@@ -127,9 +144,15 @@ fn type_filter(handlers: &[Handler]) -> String {
     if patterns.iter().any(|pattern| pattern.is_all()) {
         return String::new();
     }
-    let types: Vec<String> =
-        patterns.iter().filter(|pattern| !pattern.is_glob()).map(|pattern| literal(pattern.as_str())).collect();
-    let globs = patterns.iter().filter(|pattern| pattern.is_glob()).map(|pattern| condition("type", pattern));
+    let types: Vec<String> = patterns
+        .iter()
+        .filter(|pattern| !pattern.is_glob())
+        .map(|pattern| literal(pattern.as_str()))
+        .collect();
+    let globs = patterns
+        .iter()
+        .filter(|pattern| pattern.is_glob())
+        .map(|pattern| condition("type", pattern));
     let mut conditions: Vec<String> = globs.collect();
     if !types.is_empty() {
         conditions.insert(0, format!("type in ({})", types.join(", ")));
@@ -161,7 +184,11 @@ mod tests {
     use super::*;
 
     fn handler(file: &str, on: &[&str], sql: &str) -> Handler {
-        Handler { file: file.into(), on: on.iter().map(|on| Pattern::new(on).unwrap()).collect(), sql: sql.into() }
+        Handler {
+            file: file.into(),
+            on: on.iter().map(|on| Pattern::new(on).unwrap()).collect(),
+            sql: sql.into(),
+        }
     }
 
     fn projection(handlers: Vec<Handler>) -> Projection {
@@ -192,13 +219,21 @@ mod tests {
             };
             assert_eq!(compiled.source(at + 1), expected, "{}", compiled.sql);
         }
-        assert!(compiled.sql.contains(r"event.type like E'B\\_%'"), "{}", compiled.sql);
+        assert!(
+            compiled.sql.contains(r"event.type like E'B\\_%'"),
+            "{}",
+            compiled.sql
+        );
         assert!(compiled.sql.contains("event.type = 'it''s'"), "{}", compiled.sql);
     }
 
     #[test]
     fn no_text_can_end_the_function_early() {
-        let compiled = compile(&projection(vec![handler("A.sql", &["A"], "perform $projectord$x$projectord$;")]));
+        let compiled = compile(&projection(vec![handler(
+            "A.sql",
+            &["A"],
+            "perform $projectord$x$projectord$;",
+        )]));
         assert!(compiled.sql.ends_with("$_projectord$"));
     }
 
@@ -210,7 +245,10 @@ mod tests {
             projection(vec![handler("A.sql", &["A"], "perform 2;")]),
             projection(vec![handler("A.sql", &["B"], "perform 1;")]),
             projection(vec![handler("A.sql", &["A", "B"], "perform 1;")]),
-            Projection { schema_sql: "create table t ();".into(), ..base.clone() },
+            Projection {
+                schema_sql: "create table t ();".into(),
+                ..base.clone()
+            },
         ] {
             prints.push(changed.fingerprint());
         }

@@ -18,7 +18,8 @@ const RESERVED: [&str; 2] = ["public", "information_schema"];
 /// # Errors
 /// When `path` itself cannot be read.
 pub fn load_all(path: &Path) -> Result<(Vec<Projection>, Vec<Problem>), Problem> {
-    let entries = fs::read_dir(path).map_err(|error| Problem::new(path, format!("cannot read projections: {error}")))?;
+    let entries = fs::read_dir(path)
+        .map_err(|error| Problem::new(path, format!("cannot read projections: {error}")))?;
     let mut folders: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_dir() && !file_name(path).starts_with(['_', '.']))
@@ -47,7 +48,10 @@ pub fn load(folder: &Path) -> Result<Projection, Vec<Problem>> {
     let manifest = read_manifest(folder, &mut problems);
     let files = sql_files(folder, &mut problems);
     if !files.iter().any(|file| file == SCHEMA) {
-        problems.push(Problem::new(folder, "there is no schema.sql, which creates the read model's tables"));
+        problems.push(Problem::new(
+            folder,
+            "there is no schema.sql, which creates the read model's tables",
+        ));
     }
     let mut texts = BTreeMap::new();
     for file in files {
@@ -58,7 +62,7 @@ pub fn load(folder: &Path) -> Result<Projection, Vec<Problem>> {
     }
     let schema_sql = texts.remove(SCHEMA).unwrap_or_default();
     check_statements(&folder.join(SCHEMA), &schema_sql, false, &mut problems);
-    let handlers = handlers(folder, &manifest, texts, &mut problems);
+    let handlers = handlers(folder, &manifest, &texts, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -101,7 +105,11 @@ fn read_manifest(folder: &Path, problems: &mut Vec<Problem>) -> Manifest {
         }
     };
     manifest::read(&text).unwrap_or_else(|(line, message)| {
-        problems.push(Problem { file: path, line, message });
+        problems.push(Problem {
+            file: path,
+            line,
+            message,
+        });
         Manifest::default()
     })
 }
@@ -126,8 +134,12 @@ fn sql_files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
 fn read_inside(folder: &Path, file: &str) -> Result<String, Problem> {
     let path = folder.join(file);
     let problem = |message: String| Problem::new(&path, message);
-    let real = path.canonicalize().map_err(|error| problem(format!("cannot read it: {error}")))?;
-    let home = folder.canonicalize().map_err(|error| problem(format!("cannot read it: {error}")))?;
+    let real = path
+        .canonicalize()
+        .map_err(|error| problem(format!("cannot read it: {error}")))?;
+    let home = folder
+        .canonicalize()
+        .map_err(|error| problem(format!("cannot read it: {error}")))?;
     if !real.starts_with(&home) {
         return Err(problem("it lies outside the projection's folder".into()));
     }
@@ -140,14 +152,16 @@ fn read_inside(folder: &Path, file: &str) -> Result<String, Problem> {
 fn handlers(
     folder: &Path,
     manifest: &Manifest,
-    texts: BTreeMap<String, String>,
+    texts: &BTreeMap<String, String>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Handler> {
     let mut on: BTreeMap<&str, Vec<Pattern>> = BTreeMap::new();
     for (event_type, file) in &manifest.on {
         let mut problem = |message: String| problems.push(Problem::new(folder.join(MANIFEST), message));
         if file == SCHEMA || !texts.contains_key(file) {
-            problem(format!("[on] {event_type:?} names {file:?}, which is no handler in this folder"));
+            problem(format!(
+                "[on] {event_type:?} names {file:?}, which is no handler in this folder"
+            ));
         }
         match Pattern::new(event_type) {
             Ok(pattern) => on.entry(file).or_default().push(pattern),
@@ -155,7 +169,7 @@ fn handlers(
         }
     }
     let mut handlers = Vec::new();
-    for (file, text) in &texts {
+    for (file, text) in texts {
         let path = folder.join(file);
         let patterns = match on.remove(file.as_str()) {
             Some(patterns) => patterns,
@@ -176,12 +190,22 @@ fn handlers(
         };
         check_statements(&path, text, true, problems);
         if sql::scan(text).statements.is_empty() {
-            problems.push(Problem::new(&path, "it has no statement; write NULL; for a handler that does nothing"));
+            problems.push(Problem::new(
+                &path,
+                "it has no statement; write NULL; for a handler that does nothing",
+            ));
         }
-        handlers.push(Handler { file: file.clone(), on: patterns, sql: text.clone() });
+        handlers.push(Handler {
+            file: file.clone(),
+            on: patterns,
+            sql: text.clone(),
+        });
     }
     if handlers.is_empty() && problems.is_empty() {
-        problems.push(Problem::new(folder, "it has no handler: a file <EventType>.sql runs for each such event"));
+        problems.push(Problem::new(
+            folder,
+            "it has no handler: a file <EventType>.sql runs for each such event",
+        ));
     }
     handlers
 }
@@ -204,5 +228,7 @@ fn check_statements(path: &Path, text: &str, is_handler: bool, problems: &mut Ve
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

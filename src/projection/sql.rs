@@ -35,9 +35,9 @@ pub(super) fn refusal(statement: &Statement, is_handler: bool) -> Option<&'stati
     const COPY: &str = "no data come along with it; use INSERT";
     let words: Vec<&str> = statement.words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["COMMIT" | "ROLLBACK", ..] | ["SET" | "RESET", "ROLE" | "SESSION", ..] | ["SET", "LOCAL", "ROLE", ..] => {
-            Some(TRANSACTION)
-        }
+        ["COMMIT" | "ROLLBACK", ..]
+        | ["SET" | "RESET", "ROLE" | "SESSION", ..]
+        | ["SET", "LOCAL", "ROLE", ..] => Some(TRANSACTION),
         ["ABORT" | "SAVEPOINT" | "RELEASE", ..]
         | ["START" | "PREPARE" | "SET", "TRANSACTION", ..]
         | ["RESET" | "DISCARD", "ALL", ..]
@@ -77,7 +77,9 @@ pub(super) fn scan(text: &str) -> Scan {
             scan.terminated = scan.atomic == 0;
             rest = &rest[1..];
         } else if c.is_alphabetic() || c == '_' {
-            let length = rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '$')).unwrap_or(rest.len());
+            let length = rest
+                .find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '$'))
+                .unwrap_or(rest.len());
             scan.word(line, rest[..length].to_uppercase());
             rest = &rest[length..];
         } else {
@@ -109,13 +111,18 @@ impl Scan {
     fn begin(&mut self, line: usize, word: Option<String>) {
         if self.terminated || self.opened {
             let (nested, in_loop) = (!self.terminated, self.loops > 0);
-            self.statements.push(Statement { words: Vec::new(), line, nested, in_loop });
+            self.statements.push(Statement {
+                words: Vec::new(),
+                line,
+                nested,
+                in_loop,
+            });
             (self.terminated, self.opened) = (false, false);
         }
-        if let (Some(word), Some(statement)) = (word, self.statements.last_mut()) {
-            if statement.words.len() < 3 {
-                statement.words.push(word);
-            }
+        if let (Some(word), Some(statement)) = (word, self.statements.last_mut())
+            && statement.words.len() < 3
+        {
+            statement.words.push(word);
         }
     }
 }
@@ -183,7 +190,8 @@ fn dollar_tag(rest: &str) -> Option<&str> {
     let after = rest.strip_prefix('$')?;
     let length = after.find('$')?;
     let name = &after[..length];
-    let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     is_name.then(|| &rest[..length + 2])
 }
 
@@ -192,12 +200,20 @@ mod tests {
     use super::*;
 
     fn first_words(text: &str) -> Vec<String> {
-        scan(text).statements.into_iter().map(|statement| statement.words.join(" ")).collect()
+        scan(text)
+            .statements
+            .into_iter()
+            .map(|statement| statement.words.join(" "))
+            .collect()
     }
 
     fn refused(text: &str, is_handler: bool) -> Vec<usize> {
         let statements = scan(text).statements;
-        statements.iter().filter(|it| refusal(it, is_handler).is_some()).map(|it| it.line).collect()
+        statements
+            .iter()
+            .filter(|it| refusal(it, is_handler).is_some())
+            .map(|it| it.line)
+            .collect()
     }
 
     #[test]
@@ -235,25 +251,45 @@ mod tests {
         ] {
             assert_eq!(refused(handler, true), [0; 0], "{handler}");
         }
-        assert_eq!(refused("create table t ();\nend;\nbegin;\ncopy t from stdin", false), [2, 3, 4]);
-        let function = "create function f() returns int begin atomic select case when true then 1 end; select 2; end;";
+        assert_eq!(
+            refused("create table t ();\nend;\nbegin;\ncopy t from stdin", false),
+            [2, 3, 4]
+        );
+        let function =
+            "create function f() returns int begin atomic select case when true then 1 end; select 2; end;";
         assert_eq!(refused(&format!("{function}\ncommit"), false), [2]);
     }
 
     #[test]
     fn what_is_not_closed_is_found() {
-        for text in ["a\n'b", "'a' || $x$\n$y$ || '\n", "/* */\n/* /* */", "a\n\"b", "\n e'\\'"] {
+        for text in [
+            "a\n'b",
+            "'a' || $x$\n$y$ || '\n",
+            "/* */\n/* /* */",
+            "a\n\"b",
+            "\n e'\\'",
+        ] {
             assert!(scan(text).unclosed.is_some(), "{text}");
         }
         assert_eq!(scan("a\n'b").unclosed, Some(2));
-        for text in ["'it''s'", "a$b", "a$b$c", "$$ ' $$", "-- '", "e'\\''", "/* ' /* */ */"] {
+        for text in [
+            "'it''s'",
+            "a$b",
+            "a$b$c",
+            "$$ ' $$",
+            "-- '",
+            "e'\\''",
+            "/* ' /* */ */",
+        ] {
             assert_eq!(scan(text).unclosed, None, "{text}");
         }
     }
 
     #[test]
     fn it_ends_on_anything() {
-        for text in ["'", "\"", "$a$", "/*", "/* /* */", "e'\\", "$1", "é$é$", "--", "E'", "loop", "end loop"] {
+        for text in [
+            "'", "\"", "$a$", "/*", "/* /* */", "e'\\", "$1", "é$é$", "--", "E'", "loop", "end loop",
+        ] {
             scan(text);
         }
     }

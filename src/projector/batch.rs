@@ -14,7 +14,11 @@ pub(super) struct BatchSize {
 impl BatchSize {
     pub(super) fn new(most: u32, target: Duration) -> Self {
         let most = u64::from(most.max(1));
-        Self { events: most.min(500), most, target }
+        Self {
+            events: most.min(500),
+            most,
+            target,
+        }
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -22,7 +26,12 @@ impl BatchSize {
     }
 
     /// A batch of `events` took `time`.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
     pub(super) fn took(&mut self, events: u64, time: Duration) {
         // A batch that was not full says nothing about how many would fit.
         if events < self.events && time < self.target {

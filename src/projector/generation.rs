@@ -50,11 +50,20 @@ pub async fn rebuild_in_place(
     refuse_foreign_schema(&mut tx, name).await?;
     refuse_dependants(&mut tx, name).await?;
     execute(&mut tx, format!("drop schema if exists {name} cascade")).await?;
-    create(&mut tx, projection, name).await.map_err(|error| refused_by_sql(error, projection))?;
-    execute(&mut tx, format!("comment on schema {name} is '{MARK} of the projection {name}; do not write here'")).await?;
+    create(&mut tx, projection, name)
+        .await
+        .map_err(|error| refused_by_sql(error, projection))?;
+    execute(
+        &mut tx,
+        format!("comment on schema {name} is '{MARK} of the projection {name}; do not write here'"),
+    )
+    .await?;
 
     let generation = last + 1;
-    sqlx::query("delete from projectord.generations where projection = $1").bind(name).execute(&mut *tx).await?;
+    sqlx::query("delete from projectord.generations where projection = $1")
+        .bind(name)
+        .execute(&mut *tx)
+        .await?;
     sqlx::query(
         "insert into projectord.generations (projection, generation, fingerprint, built_to)
          select $1, $2, $3, position from projectord.log_head",
@@ -77,7 +86,10 @@ pub async fn rebuild_in_place(
 ///
 /// # Errors
 /// When PostgreSQL cannot be reached; what is wrong with the SQL is in the answer.
-pub async fn check_sql(connection: &mut PgConnection, projection: &Projection) -> Result<Vec<Problem>, sqlx::Error> {
+pub async fn check_sql(
+    connection: &mut PgConnection,
+    projection: &Projection,
+) -> Result<Vec<Problem>, sqlx::Error> {
     let mut problems = Vec::new();
     for handler in &projection.handlers {
         let mut tx = connection.begin().await?;
@@ -90,16 +102,27 @@ pub async fn check_sql(connection: &mut PgConnection, projection: &Projection) -
     // Under its own name, since schema.sql may say it: grant usage on schema … to ….
     let mut tx = connection.begin().await?;
     let name = projection.name.as_str();
-    let (there,): (bool,) = sqlx::query_as("select to_regnamespace($1) is not null").bind(name).fetch_one(&mut *tx).await?;
+    let (there,): (bool,) = sqlx::query_as("select to_regnamespace($1) is not null")
+        .bind(name)
+        .fetch_one(&mut *tx)
+        .await?;
     if there {
         execute(&mut tx, format!("alter schema {name} rename to projectord_check")).await?;
     }
     let built = create(&mut tx, projection, name).await;
     tx.rollback().await?;
     match built {
-        Err(Wrong::Schema(error)) => problems.push(problem(&error, projection, "schema.sql", &projection.schema_sql, 0)?),
+        Err(Wrong::Schema(error)) => problems.push(problem(
+            &error,
+            projection,
+            "schema.sql",
+            &projection.schema_sql,
+            0,
+        )?),
         // Unless a handler alone was found wrong, it is the handlers together.
-        Err(Wrong::Handlers(error)) if problems.is_empty() => problems.push(problem(&error, projection, "", "", 0)?),
+        Err(Wrong::Handlers(error)) if problems.is_empty() => {
+            problems.push(problem(&error, projection, "", "", 0)?);
+        }
         Err(Wrong::Other(error)) => return Err(error),
         Err(Wrong::Handlers(_)) | Ok(()) => {}
     }
@@ -114,18 +137,36 @@ enum Wrong {
 }
 
 /// Makes schema, tables and function, with nothing else on the path.
-async fn create(tx: &mut Transaction<'_, Postgres>, projection: &Projection, schema: &str) -> Result<(), Wrong> {
-    execute(tx, format!("create schema {schema}")).await.map_err(Wrong::Other)?;
-    execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
-    execute(tx, projection.schema_sql.clone()).await.map_err(Wrong::Schema)?;
+async fn create(
+    tx: &mut Transaction<'_, Postgres>,
+    projection: &Projection,
+    schema: &str,
+) -> Result<(), Wrong> {
+    execute(tx, format!("create schema {schema}"))
+        .await
+        .map_err(Wrong::Other)?;
+    execute(tx, format!("set local search_path = {schema}, pg_temp"))
+        .await
+        .map_err(Wrong::Other)?;
+    execute(tx, projection.schema_sql.clone())
+        .await
+        .map_err(Wrong::Schema)?;
     // schema.sql may have set another path.
-    execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
+    execute(tx, format!("set local search_path = {schema}, pg_temp"))
+        .await
+        .map_err(Wrong::Other)?;
     // Alone, a handler cannot leave the loop over the events.
     for handler in &projection.handlers {
-        execute(tx, compile_alone(handler).0).await.map_err(Wrong::Handlers)?;
-        execute(tx, "drop function pg_temp.projectord_check()".into()).await.map_err(Wrong::Other)?;
+        execute(tx, compile_alone(handler).0)
+            .await
+            .map_err(Wrong::Handlers)?;
+        execute(tx, "drop function pg_temp.projectord_check()".into())
+            .await
+            .map_err(Wrong::Other)?;
     }
-    execute(tx, compile(projection).sql).await.map_err(Wrong::Handlers)
+    execute(tx, compile(projection).sql)
+        .await
+        .map_err(Wrong::Handlers)
 }
 
 /// Runs SQL that was put together from files and checked names.
@@ -159,10 +200,15 @@ fn problem(
     text: &str,
     start: usize,
 ) -> Result<Problem, sqlx::Error> {
-    let Some(database) = error.as_database_error().filter(|_| classify(error) == Class::Statement) else {
+    let Some(database) = error
+        .as_database_error()
+        .filter(|_| classify(error) == Class::Statement)
+    else {
         return Err(sqlx::Error::Protocol(error.to_string()));
     };
-    let hint = database.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
+    let hint = database
+        .try_downcast_ref::<PgDatabaseError>()
+        .and_then(PgDatabaseError::hint);
     let hint = hint.map(|hint| format!("; hint: {hint}")).unwrap_or_default();
     let code = database.code().unwrap_or_default();
     Ok(Problem {
@@ -175,13 +221,18 @@ fn problem(
 /// The line of `text`, which begins at character `start` of what was sent, that an error points at.
 fn line_of(error: &sqlx::Error, text: &str, start: usize) -> Option<usize> {
     let postgres = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
-    let Some(PgErrorPosition::Original(at)) = postgres.position() else { return None };
+    let Some(PgErrorPosition::Original(at)) = postgres.position() else {
+        return None;
+    };
     let before = at.checked_sub(1)?.checked_sub(start)?;
     let lines = text.lines().count().max(1);
     Some((text.chars().take(before).filter(|c| *c == '\n').count() + 1).min(lines))
 }
 
-async fn refuse_foreign_schema(tx: &mut Transaction<'_, Postgres>, name: &str) -> Result<(), GenerationError> {
+async fn refuse_foreign_schema(
+    tx: &mut Transaction<'_, Postgres>,
+    name: &str,
+) -> Result<(), GenerationError> {
     let comment: Option<(Option<String>,)> = sqlx::query_as(
         "select obj_description(oid, 'pg_namespace') from pg_catalog.pg_namespace where nspname = $1",
     )

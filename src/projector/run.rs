@@ -36,8 +36,8 @@ pub struct Projector {
     control_bell: Bell,
     /// None until it has read what is wanted.
     state: Option<State>,
-    /// Whether the rows are known to be of these files: made by us, or found to be.
-    settled: bool,
+    /// What the rows that we go on with were made from, once that is decided.
+    settled: Option<String>,
     /// Why it is halted, where it is.
     failure: Option<Failure>,
     batch: BatchSize,
@@ -72,7 +72,22 @@ impl Projector {
         let compiled = compile(&projection);
         let rate = Rate::default();
         let progress = watch::Sender::default();
-        Self { projection, compiled, config, on_change, pool, log_bell, control_bell, state: None, settled: false, failure: None, batch, rate, shutdown, progress }
+        Self {
+            projection,
+            compiled,
+            config,
+            on_change,
+            pool,
+            log_bell,
+            control_bell,
+            state: None,
+            settled: None,
+            failure: None,
+            batch,
+            rate,
+            shutdown,
+            progress,
+        }
     }
 
     /// How far it is, as long as it runs.
@@ -129,22 +144,29 @@ impl Projector {
                 Err(GenerationError::Postgres(error)) => return Err(error),
             }
             record = Record::read_or_create(&self.pool, &self.projection.name).await?;
-        } else if record.fingerprint.as_deref() != Some(&self.projection.fingerprint()) {
-            if self.settled {
+        } else if !self.is_ours(&record) {
+            if self.settled.is_some() {
                 warn!("another daemon has rebuilt it from other files; leaving it to that one");
                 self.state = None;
                 return Ok(Turn::Wait);
             }
             match self.on_change {
-                OnChange::Ignore => warn!("the files have changed; going on with the handlers that made the rows"),
+                OnChange::Ignore => {
+                    warn!("the files have changed; going on with the handlers that made the rows");
+                }
                 OnChange::Rebuild | OnChange::Refuse => {
                     let name = &self.projection.name;
                     let hint = format!("projectord rebuild {name}, or put the old files back");
-                    return self.halt(Failure::saying("the files have changed since the rows were made", hint)).await;
+                    return self
+                        .halt(Failure::saying(
+                            "the files have changed since the rows were made",
+                            hint,
+                        ))
+                        .await;
                 }
             }
         }
-        self.settled = true;
+        self.settled.clone_from(&record.fingerprint);
         if record.wanted() == Wanted::Paused {
             return Ok(Turn::Reread);
         }
@@ -157,14 +179,17 @@ impl Projector {
             Some("it is new")
         } else if record.rebuild_wanted {
             Some("a rebuild was asked for")
-        } else if self.on_change == OnChange::Rebuild
-            && !self.settled
-            && record.fingerprint.as_deref() != Some(&self.projection.fingerprint())
-        {
+        } else if self.on_change == OnChange::Rebuild && self.settled.is_none() && !self.is_ours(record) {
             Some("its files have changed")
         } else {
             None
         }
+    }
+
+    /// Whether the rows are of these files, or of those that it was decided to go on with.
+    fn is_ours(&self, record: &Record) -> bool {
+        record.fingerprint == self.settled
+            || record.fingerprint.as_deref() == Some(&self.projection.fingerprint())
     }
 
     /// Applies batch after batch, until something else may be wanted.
@@ -193,8 +218,15 @@ impl Projector {
                     if events > 0 {
                         self.batch.took(events, begun.elapsed());
                     }
-                    let state = if checkpoint == head { State::Live } else { behind(checkpoint) };
-                    self.progress.send_replace(Progress { state: Some(state), checkpoint });
+                    let state = if checkpoint == head {
+                        State::Live
+                    } else {
+                        behind(checkpoint)
+                    };
+                    self.progress.send_replace(Progress {
+                        state: Some(state),
+                        checkpoint,
+                    });
                     self.report(state, events).await?;
                     if state == State::Live {
                         self.wait_for_events().await;
@@ -243,19 +275,30 @@ impl Projector {
             }
             Err(_) => {
                 drop(connection.detach());
-                Err(sqlx::Error::Protocol(format!("no answer from PostgreSQL within {patience:?}")))
+                Err(sqlx::Error::Protocol(format!(
+                    "no answer from PostgreSQL within {patience:?}"
+                )))
             }
         }
     }
 
     /// Makes the batch smaller, until the event that fails stands alone: then that is the failure.
-    async fn isolate(&mut self, checkpoint: Position, error: &sqlx::Error) -> Result<Option<Failure>, sqlx::Error> {
+    async fn isolate(
+        &mut self,
+        checkpoint: Position,
+        error: &sqlx::Error,
+    ) -> Result<Option<Failure>, sqlx::Error> {
         let mut failure = Failure::of(error, &self.compiled);
         if failure.sqlstate.as_deref() == Some("PJ002") {
             return Ok(Some(failure));
         }
-        let (head,): (i64,) = sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool).await?;
-        let in_batch = self.batch.get().min(Position::from_sql(head).0.saturating_sub(checkpoint.0));
+        let (head,): (i64,) = sqlx::query_as("select position from projectord.log_head")
+            .fetch_one(&self.pool)
+            .await?;
+        let in_batch = self
+            .batch
+            .get()
+            .min(Position::from_sql(head).0.saturating_sub(checkpoint.0));
         if !self.batch.failed(in_batch) {
             return Ok(None);
         }
@@ -272,7 +315,9 @@ impl Projector {
             version,
         });
         let name = &self.projection.name;
-        failure.hint.get_or_insert(format!("correct the handler and reload, or repair the cause and: projectord resume {name}"));
+        failure.hint.get_or_insert(format!(
+            "correct the handler and reload, or repair the cause and: projectord resume {name}"
+        ));
         Ok(Some(failure))
     }
 
@@ -299,8 +344,17 @@ impl Projector {
             self.state = Some(State::Backoff);
         }
         // Where PostgreSQL is away altogether, this cannot be written down either.
-        let failure = Failure { message: describe(away), ..Failure::default() };
-        let written = write_state(&self.pool, &self.projection.name, State::Backoff, Some(&failure), 0.0);
+        let failure = Failure {
+            message: describe(away),
+            ..Failure::default()
+        };
+        let written = write_state(
+            &self.pool,
+            &self.projection.name,
+            State::Backoff,
+            Some(&failure),
+            0.0,
+        );
         drop(tokio::time::timeout(wait, written).await);
         self.shutdown.within(wait).await;
     }
@@ -351,7 +405,11 @@ struct Rate {
 
 impl Default for Rate {
     fn default() -> Self {
-        Self { since: Instant::now(), events: 0, said: false }
+        Self {
+            since: Instant::now(),
+            events: 0,
+            said: false,
+        }
     }
 }
 
@@ -368,7 +426,10 @@ impl Rate {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     fn take(&mut self) -> f64 {
         let rate = self.events as f64 / self.since.elapsed().as_secs_f64().max(0.001);
-        *self = Self { said: self.events > 0, ..Self::default() };
+        *self = Self {
+            said: self.events > 0,
+            ..Self::default()
+        };
         rate
     }
 }

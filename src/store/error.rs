@@ -42,7 +42,11 @@ pub enum AppendError {
 
 impl From<Refusal> for AppendError {
     fn from(refusal: Refusal) -> Self {
-        if refusal.too_large { Self::TooLarge(refusal) } else { Self::Invalid(refusal) }
+        if refusal.too_large {
+            Self::TooLarge(refusal)
+        } else {
+            Self::Invalid(refusal)
+        }
     }
 }
 

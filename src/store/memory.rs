@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 
 use super::append::{self, Backend, Failure, Outcome};
-use super::{Appended, AppendError, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
+use super::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
 use crate::event::{Commit, Event, StreamId, Version};
 
 /// Keeps every stream in memory. Passes the same contract tests as the backends that last.
@@ -20,7 +20,10 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty store.
     pub fn new(settings: Settings) -> Self {
-        Self { streams: Mutex::default(), settings }
+        Self {
+            streams: Mutex::default(),
+            settings,
+        }
     }
 
     fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, Vec<Event>>> {
@@ -60,8 +63,13 @@ impl Backend for MemoryStore {
         if actual != at {
             return Ok(Outcome::Occupied { actual });
         }
-        if let Some(first) = events.first().filter(|first| first.stream_type != commit.stream_type) {
-            return Ok(Outcome::OtherType { actual: first.stream_type.clone() });
+        if let Some(first) = events
+            .first()
+            .filter(|first| first.stream_type != commit.stream_type)
+        {
+            return Ok(Outcome::OtherType {
+                actual: first.stream_type.clone(),
+            });
         }
         let recorded_at = Utc::now();
         let new = commit.events.iter().zip(1..).map(|(event, nth)| Event {
@@ -88,9 +96,15 @@ impl Backend for MemoryStore {
         from: Version,
     ) -> Result<Result<EventStream, LoadError>, Failure> {
         let streams = self.streams();
-        let Some(events) = streams.get(&stream) else { return Ok(Err(LoadError::NotFound(stream))) };
+        let Some(events) = streams.get(&stream) else {
+            return Ok(Err(LoadError::NotFound(stream)));
+        };
         let version = Version(events.len() as u64);
-        let events = events.iter().filter(|event| event.version >= from).cloned().collect();
+        let events = events
+            .iter()
+            .filter(|event| event.version >= from)
+            .cloned()
+            .collect();
         Ok(Ok(EventStream { events, version }))
     }
 }

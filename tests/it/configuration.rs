@@ -128,7 +128,7 @@ async fn unreadable_files() {
     std::fs::write(path("closed.toml"), "").unwrap();
     std::fs::set_permissions(
         path("closed.toml"),
-        std::os::unix::fs::PermissionsExt::from_mode(0),
+        std::os::unix::fs::PermissionsExt::from_mode(0o0),
     )
     .unwrap();
     for (file, reason) in [

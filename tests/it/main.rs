@@ -3,6 +3,8 @@
 //! They run under `libtest-mimic`, so that what cannot run here (no RethinkDB) is counted as ignored
 //! instead of passing.
 
+#![allow(clippy::unwrap_used)]
+
 mod bank;
 mod command_line;
 mod configuration;
@@ -38,7 +40,9 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&args, trials);
     support::stop_servers();
     if skipped > 0 && !args.list {
-        eprintln!("SKIPPED: {skipped} tests, counted as ignored: they need RethinkDB (on PATH, or RETHINKDB_URL) or data");
+        eprintln!(
+            "SKIPPED: {skipped} tests, counted as ignored: they need RethinkDB (on PATH, or RETHINKDB_URL) or data"
+        );
     }
     conclusion.exit_code()
 }

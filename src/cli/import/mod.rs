@@ -41,7 +41,7 @@ pub(super) struct Arguments {
 }
 
 /// What was done.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     added: u64,
     known: u64,
@@ -49,19 +49,27 @@ struct Tally {
 
 pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, Failed> {
     let mut config = config.clone();
-    config.store.connections = config.store.connections.max(usize::try_from(arguments.writers).unwrap_or(1));
+    config.store.connections = config
+        .store
+        .connections
+        .max(usize::try_from(arguments.writers).unwrap_or(1));
     let limits = config.store.settings().limits;
-    let batch = usize::try_from(arguments.batch).unwrap_or(1).min(limits.max_events);
+    let batch = usize::try_from(arguments.batch)
+        .unwrap_or(1)
+        .min(limits.max_events);
     let store = Store::open(&config)?;
     let source = lines::open(&arguments.file).map_err(|error| Failed::new(Code::Failed, error))?;
     let name = source.name.clone();
     let (sender, pieces) = mpsc::channel(1024);
     let reader = tokio::task::spawn_blocking(move || {
-        lines::read(source, arguments.stream_type.as_deref(), batch, limits, |piece| sender.blocking_send(piece).is_ok())
+        lines::read(source, arguments.stream_type.as_deref(), batch, limits, |piece| {
+            sender.blocking_send(piece).is_ok()
+        })
     });
 
     let bar = ProgressBar::new_spinner().with_style(
-        ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
     let written = match store {
         Store::Postgres(store) => write::in_order(&store, pieces, &bar).await,
@@ -72,14 +80,26 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
     let read = reader.await.map_err(|error| Failed::new(Code::Failed, error))?;
     let Tally { added, known } = match written {
         Ok(tally) => tally,
-        Err(failed) => return Err(Failed { message: format!("{name}{}", failed.message), ..failed }),
+        Err(failed) => {
+            return Err(Failed {
+                message: format!("{name}{}", failed.message),
+                ..failed
+            });
+        }
     };
-    let done = format!("{} events added, {} were there already", thousands(added), thousands(known));
+    let done = format!(
+        "{} events added, {} were there already",
+        thousands(added),
+        thousands(known)
+    );
     match read {
         Ok(lines) => {
             print::line(format!("{} lines: {done}", thousands(lines)));
             Ok(Code::Done)
         }
-        Err(problem) => Err(Failed::new(Code::Failed, format!("{problem}; stopped before it: {done}"))),
+        Err(problem) => Err(Failed::new(
+            Code::Failed,
+            format!("{problem}; stopped before it: {done}"),
+        )),
     }
 }

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::super::append::{Backend, Failure, Outcome};
 use super::super::{EventStream, LoadError};
+use super::RethinkStore;
 use super::document::{self, CommitKey, StoredCommit};
 use super::driver::{QueryError, QueryErrorKind};
 use super::term::{
-    Term, aggregates, bind, commit_keys, commits_from, events, field, insert_hard, json, move_head, object, or,
-    term,
+    Term, aggregates, bind, commit_keys, commits_from, events, field, insert_hard, json, move_head, object,
+    or, term,
 };
-use super::RethinkStore;
 use crate::event::{Commit, Limits, StreamId, Version};
 
 /// How far before the asked version a load looks for the commit that holds it, at first.
@@ -27,20 +27,27 @@ impl Backend for RethinkStore {
             let head = match seen["outcome"].as_str() {
                 Some("appended") => return Ok(Outcome::Appended),
                 Some("other_type") => {
-                    return Ok(Outcome::OtherType { actual: seen["type"].as_str().unwrap_or("").into() });
+                    return Ok(Outcome::OtherType {
+                        actual: seen["type"].as_str().unwrap_or("").into(),
+                    });
                 }
                 _ => Version(seen["version"].as_u64().unwrap_or(0)),
             };
             // Something stands at the place, or the head is elsewhere: see what is durable there.
             let found = self.look(stream, at, head).await?;
             if found.version > head {
-                let _ = self.pool.rows(move_head(stream, &commit.stream_type, found.version.0)).await?;
+                let _ = self
+                    .pool
+                    .rows(move_head(stream, &commit.stream_type, found.version.0))
+                    .await?;
             }
             if found.at_place == Some(commit.id) {
                 return Ok(Outcome::Repeated);
             }
             if found.version != at {
-                return Ok(Outcome::Occupied { actual: found.version });
+                return Ok(Outcome::Occupied {
+                    actual: found.version,
+                });
             }
             if head == at {
                 // The place is free and was free: the server refused for a reason of its own.
@@ -65,8 +72,15 @@ impl Backend for RethinkStore {
         let mut back = LOOK_BACK;
         let commits = loop {
             let start = from.0.saturating_sub(back).max(1);
-            let rows = self.pool.rows(commits_from(events(ReadMode::Single), stream, start)).await?;
-            let mut commits = match rows.into_iter().map(StoredCommit::read).collect::<Result<Vec<_>, _>>() {
+            let rows = self
+                .pool
+                .rows(commits_from(events(ReadMode::Single), stream, start))
+                .await?;
+            let mut commits = match rows
+                .into_iter()
+                .map(StoredCommit::read)
+                .collect::<Result<Vec<_>, _>>()
+            {
                 Ok(commits) => commits,
                 Err(reason) => return Ok(Err(LoadError::Damaged { stream, reason })),
             };
@@ -83,7 +97,10 @@ impl Backend for RethinkStore {
             let version = self.look(stream, from, self.head(stream).await?).await?.version;
             return Ok(match version {
                 Version::ZERO => Err(LoadError::NotFound(stream)),
-                version => Ok(EventStream { events: Vec::new(), version }),
+                version => Ok(EventStream {
+                    events: Vec::new(),
+                    version,
+                }),
             });
         }
         Ok(assemble(stream, from, commits))
@@ -92,8 +109,14 @@ impl Backend for RethinkStore {
 
 /// Joins commits into a stream; a hole is an error, never skipped.
 fn assemble(stream: StreamId, from: Version, commits: Vec<StoredCommit>) -> Result<EventStream, LoadError> {
-    let Some(first) = commits.first() else { return Err(LoadError::NotFound(stream)) };
-    let mut next = if first.first() > from { Version(1) } else { first.first() };
+    let Some(first) = commits.first() else {
+        return Err(LoadError::NotFound(stream));
+    };
+    let mut next = if first.first() > from {
+        Version(1)
+    } else {
+        first.first()
+    };
     let mut events = Vec::new();
     for commit in commits {
         if commit.first() != next {
@@ -103,7 +126,10 @@ fn assemble(stream: StreamId, from: Version, commits: Vec<StoredCommit>) -> Resu
         next = commit.last().next();
         events.extend(commit.into_events().filter(|event| event.version >= from));
     }
-    Ok(EventStream { events, version: Version(next.0 - 1) })
+    Ok(EventStream {
+        events,
+        version: Version(next.0 - 1),
+    })
 }
 
 /// What is durable at and after a place.
@@ -129,12 +155,19 @@ impl RethinkStore {
             ]))
             .await?;
         let keys = found["after"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut keys = keys.iter().map(CommitKey::read).collect::<Result<Vec<_>, _>>().map_err(QueryError::wrong)?;
+        let mut keys = keys
+            .iter()
+            .map(CommitKey::read)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(QueryError::wrong)?;
         keys.sort_unstable_by_key(|key| key.first);
         let mut version = head;
         for key in keys {
             if key.first != version.next() {
-                let reason = format!("stream {stream} is damaged: no commit begins at version {}", version.next());
+                let reason = format!(
+                    "stream {stream} is damaged: no commit begins at version {}",
+                    version.next()
+                );
                 return Err(Failure { reason, retry: false });
             }
             version = key.last;
@@ -146,41 +179,57 @@ impl RethinkStore {
 
 /// One query: if the head is at the place, insert the commit; if that went in, move the head.
 fn append_query(stream: StreamId, at: Version, commit: &Commit) -> Command {
-    let row = term(Term::Merge, [
-        json(StoredCommit::document(stream, at.next(), commit)),
-        object([("recorded_at", r.now())]),
-    ]);
+    let row = term(
+        Term::Merge,
+        [
+            json(StoredCommit::document(stream, at.next(), commit)),
+            object([("recorded_at", r.now())]),
+        ],
+    );
     let moved = move_head(stream, &commit.stream_type, at.0 + commit.len());
     let insert = |head: Command| {
         bind(2, insert_hard(events(ReadMode::Single), row), |result| {
             let inserted = term(Term::Eq, [or(field(result.clone(), "inserted"), 0), json(1)]);
-            term(Term::Branch, [
-                inserted,
-                bind(3, moved, |_| object([("outcome", json("appended"))])),
-                object([
-                    ("outcome", json("taken")),
-                    ("version", or(field(head, "version"), 0)),
-                    ("error", or(field(result, "first_error"), Value::Null)),
-                ]),
-            ])
+            term(
+                Term::Branch,
+                [
+                    inserted,
+                    bind(3, moved, |_| object([("outcome", json("appended"))])),
+                    object([
+                        ("outcome", json("taken")),
+                        ("version", or(field(head, "version"), 0)),
+                        ("error", or(field(result, "first_error"), Value::Null)),
+                    ]),
+                ],
+            )
         })
     };
     bind(1, aggregates().get(stream.to_string()), |head| {
         let version = or(field(head.clone(), "version"), 0);
         let held_type = or(field(head.clone(), "type"), commit.stream_type.as_str());
-        term(Term::Branch, [
-            term(Term::Ne, [version.clone(), json(at.0)]),
-            object([("outcome", json("elsewhere")), ("version", version)]),
-            term(Term::Ne, [held_type.clone(), json(commit.stream_type.as_str())]),
-            object([("outcome", json("other_type")), ("type", held_type)]),
-            insert(head),
-        ])
+        term(
+            Term::Branch,
+            [
+                term(Term::Ne, [version.clone(), json(at.0)]),
+                object([("outcome", json("elsewhere")), ("version", version)]),
+                term(Term::Ne, [held_type.clone(), json(commit.stream_type.as_str())]),
+                object([("outcome", json("other_type")), ("type", held_type)]),
+                insert(head),
+            ],
+        )
     })
 }
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        let hint = if error.kind == QueryErrorKind::Missing { "; run `projectord setup`" } else { "" };
-        Self { retry: error.kind == QueryErrorKind::Away, reason: format!("{}{hint}", error.message) }
+        let hint = if error.kind == QueryErrorKind::Missing {
+            "; run `projectord setup`"
+        } else {
+            ""
+        };
+        Self {
+            retry: error.kind == QueryErrorKind::Away,
+            reason: format!("{}{hint}", error.message),
+        }
     }
 }

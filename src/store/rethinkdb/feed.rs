@@ -32,7 +32,9 @@ impl Feed {
     /// is announced, and whatever was before can be read.
     pub(super) async fn open(pool: &Pool) -> Result<Self, QueryError> {
         let options = Options::default().squash(Squash::Bool(true)).include_states(true);
-        let mut feed = Self { rows: pool.feed(aggregates().changes(options)).await? };
+        let mut feed = Self {
+            rows: pool.feed(aggregates().changes(options)).await?,
+        };
         match feed.rows.recv().await {
             Some(Ok(row)) if row["state"] == "ready" => Ok(feed),
             Some(Ok(row)) => Err(QueryError::wrong(format!("the feed began with {row}"))),
@@ -50,26 +52,32 @@ impl Feed {
         let mut rows = Vec::new();
         while rows.is_empty() {
             match self.rows.recv().await {
-                Some(row) => rows.extend(read(row?)?),
+                Some(row) => rows.extend(read(&row?)?),
                 None => return Err(ended()),
             }
         }
         while let Ok(row) = self.rows.try_recv() {
-            rows.extend(read(row?)?);
+            rows.extend(read(&row?)?);
         }
         Ok(rows)
     }
 }
 
 fn ended() -> QueryError {
-    QueryError { kind: super::QueryErrorKind::Away, message: "the feed ended".into() }
+    QueryError {
+        kind: super::QueryErrorKind::Away,
+        message: "the feed ended".into(),
+    }
 }
 
 /// A row of the feed: a head, or none where it is no stream's.
-fn read(row: Value) -> Result<Option<Head>, QueryError> {
+fn read(row: &Value) -> Result<Option<Head>, QueryError> {
     if let Some(lost) = row["error"].as_str() {
         // An overflow arrives as an ordinary row.
-        return Err(QueryError { kind: super::QueryErrorKind::Away, message: format!("the feed lost rows: {lost}") });
+        return Err(QueryError {
+            kind: super::QueryErrorKind::Away,
+            message: format!("the feed lost rows: {lost}"),
+        });
     }
     let head = &row["new_val"];
     if head.is_null() || !is_head(head) {
@@ -77,7 +85,13 @@ fn read(row: Value) -> Result<Option<Head>, QueryError> {
     }
     let stream = head["id"].as_str().and_then(|id| id.parse().ok());
     match (stream, head["version"].as_u64()) {
-        (Some(stream), Some(version)) => Ok(Some(Head { stream, version: Version(version) })),
-        _ => Err(QueryError::wrong(format!("document {} of table aggregates is not a head", head["id"]))),
+        (Some(stream), Some(version)) => Ok(Some(Head {
+            stream,
+            version: Version(version),
+        })),
+        _ => Err(QueryError::wrong(format!(
+            "document {} of table aggregates is not a head",
+            head["id"]
+        ))),
     }
 }

@@ -26,7 +26,7 @@ pub use server::{Server, UrlError};
 pub use setup::StoreId;
 
 use super::append;
-use super::{Appended, AppendError, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
+use super::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
 use crate::event::{Commit, StreamId, Version};
 
 /// The event store on RethinkDB. Cheap to clone; clones share their connections.
@@ -39,7 +39,10 @@ pub struct RethinkStore {
 impl RethinkStore {
     /// A store that connects when it is first used.
     pub fn new(server: Server, settings: Settings) -> Self {
-        Self { pool: Arc::new(driver::Pool::new(server, settings.connections)), settings }
+        Self {
+            pool: Arc::new(driver::Pool::new(server, settings.connections)),
+            settings,
+        }
     }
 
     /// Creates database, tables, index and the store's identity where they are missing, and checks that

@@ -23,15 +23,27 @@ impl Project {
     /// The log is the store.
     pub async fn new() -> Self {
         let postgres_url = new_database().await;
-        let pool = PgPoolOptions::new().max_connections(5).connect(&postgres_url).await.unwrap();
+        let pool = PgPoolOptions::new()
+            .max_connections(5)
+            .connect(&postgres_url)
+            .await
+            .unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("projections")).unwrap();
-        Self { folder, postgres_url, store_url: None, pool }
+        Self {
+            folder,
+            postgres_url,
+            store_url: None,
+            pool,
+        }
     }
 
     /// The store is on RethinkDB.
     pub async fn on_rethinkdb() -> Self {
-        Self { store_url: Some(new_rethink_database()), ..Self::new().await }
+        Self {
+            store_url: Some(new_rethink_database()),
+            ..Self::new().await
+        }
     }
 
     pub fn projections(&self) -> PathBuf {
@@ -73,23 +85,49 @@ impl Project {
         command
     }
 
-    /// Runs the binary to its end.
+    /// Runs the binary to its end; killed where that does not come.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        let command = self.command(arguments);
+        let mut bounded = Command::new("timeout");
+        bounded
+            .args(["--signal=KILL", "600"])
+            .arg(command.get_program())
+            .args(arguments);
+        bounded.current_dir(self.folder.path()).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => bounded.env(name, value),
+                None => bounded.env_remove(name),
+            };
+        }
+        bounded.output().unwrap()
     }
 
     /// Runs the binary to its end, which must be a good one; what it printed.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "projectord {}\n{out}\n{err}", arguments.join(" "));
+        assert!(
+            output.status.success(),
+            "projectord {}\n{out}\n{err}",
+            arguments.join(" ")
+        );
         out
     }
 
     /// Starts the daemon. It ends when the answer is dropped.
     pub fn daemon(&self) -> Daemon {
-        let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let child = self.command(&["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .unwrap();
+        let child = self
+            .command(&["run"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         Daemon { child }
     }
 
@@ -111,12 +149,16 @@ impl Project {
 
     /// Waits, within bounds, until the one value of a query is this.
     pub async fn until_value(&self, sql: &str, wanted: &str) {
-        until(&format!("{sql} = {wanted}"), Duration::from_secs(30), async || {
-            // The tables may not be there yet.
-            let sql = AssertSqlSafe(format!("select ({sql})::text"));
-            let row: Result<(Option<String>,), _> = sqlx::query_as(sql).fetch_one(&self.pool).await;
-            row.is_ok_and(|(value,)| value.as_deref() == Some(wanted))
-        })
+        until(
+            &format!("{sql} = {wanted}"),
+            Duration::from_secs(30),
+            async || {
+                // The tables may not be there yet.
+                let sql = AssertSqlSafe(format!("select ({sql})::text"));
+                let row: Result<(Option<String>,), _> = sqlx::query_as(sql).fetch_one(&self.pool).await;
+                row.is_ok_and(|(value,)| value.as_deref() == Some(wanted))
+            },
+        )
         .await;
     }
 
@@ -128,7 +170,10 @@ impl Project {
 
     /// All rows of a table, in order, as one text: to compare read models with.
     pub async fn rows(&self, table: &str) -> String {
-        self.value(&format!("select coalesce(string_agg(t::text, E'\\n' order by t::text), '') from {table} t")).await
+        self.value(&format!(
+            "select coalesce(string_agg(t::text, E'\\n' order by t::text), '') from {table} t"
+        ))
+        .await
     }
 }
 
@@ -150,7 +195,10 @@ impl Daemon {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
