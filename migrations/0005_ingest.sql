@@ -27,16 +27,6 @@ begin
             using errcode = 'PJ005';
     end if;
 
-    select b.stream_id, b.version into diverged
-      from unnest(p_stream_ids, p_versions, p_commit_ids) as b (stream_id, version, commit_id)
-      join projectord.events e using (stream_id, version)
-     where e.commit_id <> b.commit_id
-     limit 1;
-    if found then
-        raise exception 'stream % version % is another commit in the log than in the store',
-            diverged.stream_id, diverged.version using errcode = 'PJ006';
-    end if;
-
     with batch as (
         select * from unnest(p_stream_ids, p_stream_types, p_versions, p_types, p_data, p_metadata,
                              p_commit_ids, p_recorded_at)
@@ -59,6 +49,19 @@ begin
            commit_id, recorded_at
       from fresh where version = next_version;
     get diagnostics added = row_count;
+
+    -- What was there already must be the same.
+    if added < cardinality(p_stream_ids) then
+        select b.stream_id, b.version into diverged
+          from unnest(p_stream_ids, p_versions, p_commit_ids) as b (stream_id, version, commit_id)
+          join projectord.events e using (stream_id, version)
+         where e.commit_id <> b.commit_id
+         limit 1;
+        if found then
+            raise exception 'stream % version % is another commit in the log than in the store',
+                diverged.stream_id, diverged.version using errcode = 'PJ006';
+        end if;
+    end if;
 
     if added > 0 then
         head := head + added;

@@ -64,30 +64,31 @@ pub(super) fn scan(text: &str) -> Scan {
         atomic: 0,
         last_word: String::new(),
     };
-    let mut rest = text;
+    let (mut rest, mut line) = (text, 1);
     while let Some(c) = rest.chars().next() {
-        let line = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        if let Some((length, is_code)) = skipped_len(rest) {
+        let length = if let Some((length, is_code)) = skipped_len(rest) {
             if is_code {
                 scan.begin(line, None);
             }
             scan.unclosed = scan.unclosed.or(length.is_none().then_some(line));
-            rest = &rest[length.unwrap_or(rest.len())..];
+            length.unwrap_or(rest.len())
         } else if c == ';' {
             scan.terminated = scan.atomic == 0;
-            rest = &rest[1..];
+            1
         } else if c.is_alphabetic() || c == '_' {
             let length = rest
                 .find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '$'))
                 .unwrap_or(rest.len());
             scan.word(line, rest[..length].to_uppercase());
-            rest = &rest[length..];
+            length
         } else {
             if !c.is_whitespace() {
                 scan.begin(line, None);
             }
-            rest = &rest[c.len_utf8()..];
-        }
+            c.len_utf8()
+        };
+        line += rest[..length].matches('\n').count();
+        rest = &rest[length..];
     }
     scan
 }
