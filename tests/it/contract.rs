@@ -490,5 +490,3 @@ async fn every_json_shape_survives(store: Store) {
         }
     }
 }
-
-async
