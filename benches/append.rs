@@ -65,10 +65,8 @@ pub async fn run(servers: &Servers, report: &mut Report) {
         for _ in 0..ROUNDS {
             ours += appends(writers, &store).await;
             let sessions = sessions.clone();
-            bare += per_second(writers, move |writer| {
-                insert_document(Arc::clone(&sessions[writer])).boxed()
-            })
-            .await;
+            bare += per_second(writers, move |writer| insert_document(Arc::clone(&sessions[writer])).boxed())
+                .await;
         }
         report.rate(
             format!("append, RethinkDB, {writers} writers"),
@@ -109,10 +107,7 @@ async fn appends(writers: usize, store: &Arc<dyn EventStore>) -> f64 {
 
 async fn append(store: Arc<dyn EventStore>) {
     let commit = Commit::new("order", vec![NewEvent::from_json("OrderCreated", payload())]);
-    store
-        .append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit)
-        .await
-        .expect("append");
+    store.append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit).await.expect("append");
 }
 
 async fn insert_document(session: Arc<reql::Session>) {
@@ -129,11 +124,8 @@ fn bare_insert() -> Command {
     let time = Command::new(ql2::term::TermType::Object)
         .with_arg(Command::from(json!("recorded_at")))
         .with_arg(r.now());
-    let row = Command::new(ql2::term::TermType::Merge)
-        .with_arg(Command::from(row))
-        .with_arg(time);
-    r.table("events")
-        .insert(r.args((row, insert::Options::default().durability(Durability::Hard))))
+    let row = Command::new(ql2::term::TermType::Merge).with_arg(Command::from(row)).with_arg(time);
+    r.table("events").insert(r.args((row, insert::Options::default().durability(Durability::Hard))))
 }
 
 async fn create_bare_table(pool: &PgPool) {

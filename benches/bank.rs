@@ -28,9 +28,5 @@ pub fn load(report: &mut Report) -> Option<Vec<BankEvent>> {
         return None;
     };
     let lines = std::io::BufReader::new(GzDecoder::new(file)).lines();
-    Some(
-        lines
-            .map(|line| serde_json::from_str(&line.expect("a line")).expect("an event"))
-            .collect(),
-    )
+    Some(lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("an event")).collect())
 }

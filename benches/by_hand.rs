@@ -7,15 +7,10 @@ use serde_json::Value;
 
 /// A session with the database of `rethinkdb://host:port/database`.
 pub async fn connect(url: &str) -> Session {
-    let (place, database) = url
-        .trim_start_matches("rethinkdb://")
-        .split_once('/')
-        .expect("a database");
+    let (place, database) = url.trim_start_matches("rethinkdb://").split_once('/').expect("a database");
     let (host, port) = place.split_once(':').expect("a port");
-    let options = Options::default()
-        .host(host.to_owned())
-        .port(port.parse().expect("a port"))
-        .db(database.to_owned());
+    let options =
+        Options::default().host(host.to_owned()).port(port.parse().expect("a port")).db(database.to_owned());
     r.connect(options).await.expect("RethinkDB")
 }
 

@@ -36,21 +36,10 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
         let daemon = servers.daemon(&postgres, Some(&url), "");
         until(&pool, "select position from projectord.log_head", events).await;
         ours += bank.len() as f64 / begun.elapsed().as_secs_f64() / 3.0;
-        until(
-            &pool,
-            "select count(full_pass_at) from projectord.ingest_status",
-            1,
-        )
-        .await;
+        until(&pool, "select count(full_pass_at) from projectord.ingest_status", 1).await;
         rss = rss.max(daemon.peak_rss());
     }
-    report.rate(
-        "ingest, 262,200 commits of one event",
-        ours,
-        "bare read",
-        bare,
-        Some(0.5),
-    );
+    report.rate("ingest, 262,200 commits of one event", ours, "bare read", bare, Some(0.5));
     report.value("peak RSS of the daemon, ingest", rss, "MB", Some(64.0));
 }
 
@@ -73,10 +62,6 @@ async fn fill(session: &reql::Session, bank: &[BankEvent]) {
             })
         });
         let rows: Vec<Value> = rows.collect();
-        by_hand::run(
-            session,
-            r.table("events").insert(Command::from(Value::from(rows))),
-        )
-        .await;
+        by_hand::run(session, r.table("events").insert(Command::from(Value::from(rows)))).await;
     }
 }

@@ -41,19 +41,9 @@ async fn measure(
 ) {
     let daemon = servers.daemon(url, store_url, "benches/projections");
     let pool = sqlx::PgPool::connect(url).await.expect("PostgreSQL");
-    until(
-        &pool,
-        "select count(*) from projectord.projections where state = 'live'",
-        1,
-    )
-    .await;
+    until(&pool, "select count(*) from projectord.projections where state = 'live'", 1).await;
     if store_url.is_some() {
-        until(
-            &pool,
-            "select count(*) from projectord.ingest_status where state = 'live'",
-            1,
-        )
-        .await;
+        until(&pool, "select count(*) from projectord.ingest_status where state = 'live'", 1).await;
     }
     let mut listener = PgListener::connect(url).await.expect("a listener");
     listener.listen("visible").await.expect("listen");
@@ -66,10 +56,7 @@ async fn measure(
             tokio::spawn(async move {
                 let stream = StreamId::random();
                 let commit = Commit::new("measured", vec![NewEvent::from_json("Measured", json!({}))]);
-                store
-                    .append_to_stream(stream, ExpectedVersion::NoStream, commit)
-                    .await
-                    .expect("append");
+                store.append_to_stream(stream, ExpectedVersion::NoStream, commit).await.expect("append");
                 let _ = acknowledged.send((stream.to_string(), Instant::now()));
             });
         }
@@ -99,16 +86,6 @@ async fn measure(
     waits.sort();
     let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
     report.value(format!("append to visible, {name}, p50"), at(0.5), "ms", None);
-    report.value(
-        format!("append to visible, {name}, p99"),
-        at(0.99),
-        "ms",
-        Some(50.0),
-    );
-    report.value(
-        format!("peak RSS of the daemon, latency, {name}"),
-        daemon.peak_rss(),
-        "MB",
-        Some(64.0),
-    );
+    report.value(format!("append to visible, {name}, p99"), at(0.99), "ms", Some(50.0));
+    report.value(format!("peak RSS of the daemon, latency, {name}"), daemon.peak_rss(), "MB", Some(64.0));
 }

@@ -18,9 +18,7 @@ use servers::Servers;
 #[tokio::main]
 async fn main() {
     // `cargo bench` passes flags of its own; a word filters.
-    let only = std::env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
     let mut report = Report::default();
     let servers = Servers::start(&mut report).await;

@@ -46,13 +46,7 @@ impl Report {
     pub fn value(&mut self, what: impl Into<String>, ours: f64, unit: &'static str, aim: Option<f64>) {
         let what = what.into();
         eprintln!("  {what}: {ours:.1} {unit}");
-        self.rows.push(Row {
-            what,
-            ours,
-            unit,
-            beside: None,
-            aim: aim.map(Aim::AtMost),
-        });
+        self.rows.push(Row { what, ours, unit, beside: None, aim: aim.map(Aim::AtMost) });
     }
 
     pub fn left_out(&mut self, what: impl Into<String>) {
@@ -92,11 +86,7 @@ impl Report {
             })
             .collect();
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench.json");
-        if std::fs::write(
-            &path,
-            format!("{:#}\n", json!({"rows": rows, "left_out": self.left_out})),
-        )
-        .is_ok()
+        if std::fs::write(&path, format!("{:#}\n", json!({"rows": rows, "left_out": self.left_out}))).is_ok()
         {
             println!("\nAs JSON in target/bench.json");
         }

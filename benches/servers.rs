@@ -28,28 +28,18 @@ impl Servers {
         if rethinkdb.is_none() {
             report.left_out("everything on RethinkDB: put `rethinkdb` on PATH or set RETHINKDB_URL");
         }
-        Self {
-            postgres,
-            rethinkdb,
-            folder,
-        }
+        Self { postgres, rethinkdb, folder }
     }
 
     /// A new, empty database; its URL and a pool.
     pub async fn database(&self, name: &str) -> (String, PgPool) {
-        let admin = PgPool::connect(&self.postgres.url("postgres"))
-            .await
-            .expect("PostgreSQL");
+        let admin = PgPool::connect(&self.postgres.url("postgres")).await.expect("PostgreSQL");
         sqlx::query(AssertSqlSafe(format!("create database {name}")))
             .execute(&admin)
             .await
             .expect("a database");
         let url = self.postgres.url(name);
-        let pool = PgPoolOptions::new()
-            .max_connections(20)
-            .connect(&url)
-            .await
-            .expect("the database");
+        let pool = PgPoolOptions::new().max_connections(20).connect(&url).await.expect("the database");
         (url, pool)
     }
 
@@ -70,14 +60,8 @@ impl Servers {
             folder => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder),
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_projectord"));
-        command
-            .arg("run")
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
-        command
-            .env("PROJECTORD_POSTGRES__URL", postgres)
-            .env("PROJECTORD_PROJECTIONS__PATH", projections);
+        command.arg("run").current_dir(self.folder.path()).stdin(Stdio::null()).stderr(Stdio::null());
+        command.env("PROJECTORD_POSTGRES__URL", postgres).env("PROJECTORD_PROJECTIONS__PATH", projections);
         if let Some(url) = store {
             command.env("PROJECTORD_STORE__URL", url);
         }
@@ -90,14 +74,10 @@ fn start_rethinkdb(folder: &TempDir) -> Option<(String, Option<HeldServer>)> {
         return Some((url.trim_end_matches('/').to_owned(), None));
     }
     let path = std::env::var_os("PATH")?;
-    let binary = std::env::split_paths(&path)
-        .map(|folder| folder.join("rethinkdb"))
-        .find(|file| file.exists())?;
+    let binary =
+        std::env::split_paths(&path).map(|folder| folder.join("rethinkdb")).find(|file| file.exists())?;
     let (driver, cluster) = (free_port().ok()?, free_port().ok()?);
-    let (data, log) = (
-        folder.path().join("rethinkdb"),
-        folder.path().join("rethinkdb.log"),
-    );
+    let (data, log) = (folder.path().join("rethinkdb"), folder.path().join("rethinkdb.log"));
     let (driver_port, cluster_port) = (driver.to_string(), cluster.to_string());
     let args = [
         "--directory",
@@ -112,9 +92,7 @@ fn start_rethinkdb(folder: &TempDir) -> Option<(String, Option<HeldServer>)> {
         &cluster_port,
     ];
     let server = HeldServer::hold(&binary, &args, &log).ok()?;
-    server
-        .wait_for(|| TcpStream::connect(("127.0.0.1", driver)).is_ok(), &log)
-        .expect("RethinkDB");
+    server.wait_for(|| TcpStream::connect(("127.0.0.1", driver)).is_ok(), &log).expect("RethinkDB");
     Some((format!("rethinkdb://127.0.0.1:{driver}"), Some(server)))
 }
 
@@ -125,15 +103,8 @@ impl Daemon {
     /// The most memory that it has held so far, in MB.
     pub fn peak_rss(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM"))
-            .unwrap_or_default();
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kb| kb.parse::<f64>().ok())
-            .unwrap_or(0.0)
-            / 1024.0
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
     }
 }
 
@@ -152,10 +123,7 @@ pub async fn until(pool: &PgPool, sql: &'static str, wanted: i64) -> Duration {
         if row.is_ok_and(|(value,)| value >= wanted) {
             return begun.elapsed();
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(600),
-            "not within ten minutes: {sql}"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(600), "not within ten minutes: {sql}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

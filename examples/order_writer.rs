@@ -40,12 +40,7 @@ impl Order {
         let mut order = Self::default();
         for event in events {
             match event.event_type.as_str() {
-                "OrderCreated" => {
-                    order = Self {
-                        exists: true,
-                        status: "created".into(),
-                    }
-                }
+                "OrderCreated" => order = Self { exists: true, status: "created".into() },
                 "StatusChanged" => order.status = event.data::<StatusChanged>()?.status,
                 _ => {}
             }
@@ -64,12 +59,7 @@ impl Order {
         if self.status == status {
             return Ok(Vec::new());
         }
-        Ok(vec![NewEvent::new(
-            "StatusChanged",
-            &StatusChanged {
-                status: status.into(),
-            },
-        )?])
+        Ok(vec![NewEvent::new("StatusChanged", &StatusChanged { status: status.into() })?])
     }
 }
 
@@ -90,10 +80,7 @@ async fn change_status(
             return Ok(loaded.version);
         }
         let expected = ExpectedVersion::Exact(loaded.version);
-        match store
-            .append_to_stream(id, expected, Commit::new("order", events))
-            .await
-        {
+        match store.append_to_stream(id, expected, Commit::new("order", events)).await {
             Ok(appended) => return Ok(appended.version),
             Err(AppendError::Conflict { .. }) => {}
             Err(other) => return Err(other.into()),
@@ -107,9 +94,7 @@ async fn create(
 ) -> Result<StreamId, Box<dyn Error + Send + Sync>> {
     let id = StreamId::random();
     let commit = Commit::new("order", vec![NewEvent::new("OrderCreated", order)?]);
-    store
-        .append_to_stream(id, ExpectedVersion::NoStream, commit)
-        .await?;
+    store.append_to_stream(id, ExpectedVersion::NoStream, commit).await?;
     Ok(id)
 }
 
@@ -132,14 +117,7 @@ async fn open(url: Option<String>) -> Result<Arc<dyn EventStore>, Box<dyn Error 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let store = open(std::env::args().nth(1)).await?;
-    let id = create(
-        &*store,
-        &OrderCreated {
-            user_id: 7,
-            total: 12.5,
-        },
-    )
-    .await?;
+    let id = create(&*store, &OrderCreated { user_id: 7, total: 12.5 }).await?;
 
     // Four clerks at once: each sees the others' decisions, none is lost.
     let clerks = ["paid", "packed", "sent", "delivered"].map(|status| {
@@ -153,10 +131,6 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         }
     }
     let loaded = store.load_stream(id, Version(1)).await?;
-    println!(
-        "order {id} is {:?} at version {}",
-        Order::replay(&loaded.events)?.status,
-        loaded.version
-    );
+    println!("order {id} is {:?} at version {}", Order::replay(&loaded.events)?.status, loaded.version);
     Ok(())
 }

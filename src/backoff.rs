@@ -16,11 +16,7 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Waits of up to `first`, then up to twice that, and so on up to `most`.
     pub(crate) fn new(first: Duration, most: Duration) -> Self {
-        Self {
-            first,
-            most,
-            ceiling: first,
-        }
+        Self { first, most, ceiling: first }
     }
 
     /// The next wait; never shorter than a tenth of its ceiling, so that it is never a hot loop.
@@ -46,10 +42,7 @@ mod tests {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         for ceiling in [100, 200, 400, 800, 1000, 1000] {
             let wait = backoff.next_wait();
-            assert!(
-                wait >= Duration::from_millis(ceiling / 10),
-                "{wait:?} of {ceiling} ms"
-            );
+            assert!(wait >= Duration::from_millis(ceiling / 10), "{wait:?} of {ceiling} ms");
             assert!(wait <= Duration::from_millis(ceiling), "{wait:?} of {ceiling} ms");
         }
     }

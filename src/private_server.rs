@@ -95,12 +95,7 @@ impl PrivatePostgres {
         let data = folder.join("data");
         let mut initdb = Command::new(programs.join("initdb"));
         initdb
-            .args([
-                "--no-sync",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--auth=scram-sha-256",
-            ])
+            .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"])
             .arg(format!("--username={SUPERUSER}"))
             .arg(format!("--pwfile={}", password_file.display()))
             .arg("-D")
@@ -108,10 +103,7 @@ impl PrivatePostgres {
         let output = as_user(&mut initdb, user, folder).output().map_err(used(&data))?;
         if !output.status.success() {
             let output = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(PrivateServerError::Failed {
-                what: "initdb",
-                output,
-            });
+            return Err(PrivateServerError::Failed { what: "initdb", output });
         }
 
         let port = free_port().map_err(used(folder))?;
@@ -132,32 +124,18 @@ impl PrivatePostgres {
                 "max_connections=200",
             ]);
         if disk == Disk::Volatile {
-            server.args([
-                "-c",
-                "fsync=off",
-                "-c",
-                "synchronous_commit=off",
-                "-c",
-                "full_page_writes=off",
-            ]);
+            server.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
         }
         let log = folder.join("log");
         let server = HeldServer::start(as_user(&mut server, user, folder), &log).map_err(used(&log))?;
-        let server = Self {
-            server,
-            port,
-            password,
-        };
+        let server = Self { server, port, password };
         server.server.wait_for(|| ready(&programs, port), &log)?;
         Ok(server)
     }
 
     /// How to connect to `database`, as superuser.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}",
-            self.password, self.port
-        )
+        format!("postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
     /// Stops the server and waits until it has.
@@ -197,10 +175,7 @@ impl HeldServer {
     /// When it cannot be started.
     pub fn hold(program: &Path, args: &[&str], log: &Path) -> io::Result<Self> {
         Self::start(
-            Command::new("/bin/sh")
-                .args(["-c", HOLD, "projectord-server"])
-                .arg(program)
-                .args(args),
+            Command::new("/bin/sh").args(["-c", HOLD, "projectord-server"]).arg(program).args(args),
             log,
         )
     }
@@ -214,10 +189,7 @@ impl HeldServer {
         while !ready() {
             if Instant::now() > deadline {
                 let output = fs::read_to_string(log).unwrap_or_default();
-                return Err(PrivateServerError::Failed {
-                    what: "the server did not start",
-                    output,
-                });
+                return Err(PrivateServerError::Failed { what: "the server did not start", output });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -243,11 +215,7 @@ fn stop_kept(data: &Path) {
     let Ok(lines) = fs::read_to_string(data.join("postmaster.pid")) else {
         return;
     };
-    let pid = lines
-        .lines()
-        .next()
-        .and_then(|pid| pid.parse().ok())
-        .and_then(rustix::process::Pid::from_raw);
+    let pid = lines.lines().next().and_then(|pid| pid.parse().ok()).and_then(rustix::process::Pid::from_raw);
     let Some(pid) = pid else { return };
     // The number may be another process's by now.
     let command = PathBuf::from(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
@@ -298,9 +266,7 @@ fn server_user() -> Option<(u32, u32)> {
     }
     let users = fs::read_to_string("/etc/passwd").ok()?;
     ["postgres", "nobody"].iter().find_map(|wanted| {
-        let line = users
-            .lines()
-            .find(|line| line.split(':').next() == Some(wanted))?;
+        let line = users.lines().find(|line| line.split(':').next() == Some(wanted))?;
         let mut ids = line.split(':').skip(2).map(str::parse);
         Some((ids.next()?.ok()?, ids.next()?.ok()?))
     })

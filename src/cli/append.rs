@@ -50,10 +50,7 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
     if let Some(id) = arguments.commit_id {
         commit = commit.with_id(id);
     }
-    let appended = store
-        .events()
-        .append_to_stream(stream, arguments.expect, commit)
-        .await?;
+    let appended = store.events().append_to_stream(stream, arguments.expect, commit).await?;
     print::line(format!("{stream} {}", appended.version));
     Ok(Code::Done)
 }
@@ -65,12 +62,7 @@ async fn type_of(store: &dyn EventStore, stream: StreamId) -> Result<String, Fai
         Err(error) => Err(error.into()),
         Ok(_) => {
             let loaded = store.load_stream(stream, Version(1)).await?;
-            Ok(loaded
-                .events
-                .into_iter()
-                .next()
-                .map(|event| event.stream_type)
-                .unwrap_or_default())
+            Ok(loaded.events.into_iter().next().map(|event| event.stream_type).unwrap_or_default())
         }
     }
 }

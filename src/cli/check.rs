@@ -28,10 +28,7 @@ pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
         print::line(format!("{} {problem}", print::paint(Colour::Red, "problem:")));
     }
     if let Some(reason) = unchecked {
-        print::line(format!(
-            "{} SQL was not compiled: {reason}",
-            print::paint(Colour::Yellow, "note:")
-        ));
+        print::line(format!("{} SQL was not compiled: {reason}", print::paint(Colour::Yellow, "note:")));
     }
     if !problems.is_empty() {
         let count = problems.len();
@@ -40,15 +37,9 @@ pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
             format!("{count} {}", if count == 1 { "problem" } else { "problems" }),
         ));
     }
-    let names: Vec<&str> = projections
-        .iter()
-        .map(|projection| projection.name.as_str())
-        .collect();
+    let names: Vec<&str> = projections.iter().map(|projection| projection.name.as_str()).collect();
     let what = match names.as_slice() {
-        [] => format!(
-            "configuration; no projections in {}",
-            config.projections.path.display()
-        ),
+        [] => format!("configuration; no projections in {}", config.projections.path.display()),
         names => format!("configuration and projections {}", names.join(", ")),
     };
     print::line(format!("{} {what}", print::paint(Colour::Green, "ok:")));

@@ -18,10 +18,7 @@ pub(super) fn run(loaded: &Loaded) -> Result<Code, Failed> {
                 value => value.to_string(),
             };
             let setting = format!("{key} = {value}");
-            print::line(format!(
-                "{setting:<48} {}",
-                print::paint(Colour::Dim, format!("# {source}"))
-            ));
+            print::line(format!("{setting:<48} {}", print::paint(Colour::Dim, format!("# {source}"))));
         }
         print::line("");
     }

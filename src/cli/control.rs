@@ -34,13 +34,8 @@ pub(super) struct RebuildArguments {
 
 pub(super) async fn pause(config: &Config, name: &str) -> Result<Code, Failed> {
     let pool = pool(config)?;
-    want(
-        &pool,
-        name,
-        "update projectord.projections set wanted = $2 where name = $1",
-        Wanted::Paused,
-    )
-    .await?;
+    want(&pool, name, "update projectord.projections set wanted = $2 where name = $1", Wanted::Paused)
+        .await?;
     said(&pool, &format!("{name} will pause")).await
 }
 
@@ -68,10 +63,7 @@ pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Res
     .execute(&pool)
     .await?;
     if asked.rows_affected() == 0 {
-        return Err(Failed::new(
-            Code::Conflict,
-            format!("a rebuild of {name} is asked for already"),
-        ));
+        return Err(Failed::new(Code::Conflict, format!("a rebuild of {name} is asked for already")));
     }
     notify(&pool).await?;
     said(&pool, &format!("{name} will be rebuilt")).await?;
@@ -82,11 +74,7 @@ pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Res
 }
 
 async fn want(pool: &PgPool, name: &str, sql: &'static str, wanted: Wanted) -> Result<(), Failed> {
-    let done = sqlx::query(sql)
-        .bind(name)
-        .bind(wanted.as_str())
-        .execute(pool)
-        .await?;
+    let done = sqlx::query(sql).bind(name).bind(wanted.as_str()).execute(pool).await?;
     if done.rows_affected() == 0 {
         return Err(unknown(pool, name).await);
     }
@@ -94,9 +82,7 @@ async fn want(pool: &PgPool, name: &str, sql: &'static str, wanted: Wanted) -> R
 }
 
 async fn notify(pool: &PgPool) -> Result<(), Failed> {
-    sqlx::query("select pg_notify('projectord_control', '')")
-        .execute(pool)
-        .await?;
+    sqlx::query("select pg_notify('projectord_control', '')").execute(pool).await?;
     Ok(())
 }
 
@@ -117,21 +103,14 @@ async fn unknown(pool: &PgPool, name: &str) -> Failed {
         .await
         .unwrap_or_default();
     let names: Vec<String> = names.into_iter().map(|(name,)| name).collect();
-    let known = if names.is_empty() {
-        "none has run yet".into()
-    } else {
-        format!("known are {}", names.join(", "))
-    };
+    let known =
+        if names.is_empty() { "none has run yet".into() } else { format!("known are {}", names.join(", ")) };
     Failed::new(Code::NotFound, format!("no projection {name:?}; {known}"))
 }
 
 /// Says what will happen, and whether anybody is there to do it.
 async fn said(pool: &PgPool, what: &str) -> Result<Code, Failed> {
-    let when = if daemons(pool).await? == 0 {
-        "; no daemon is running: it will when one starts"
-    } else {
-        ""
-    };
+    let when = if daemons(pool).await? == 0 { "; no daemon is running: it will when one starts" } else { "" };
     print::line(format!("{what}{when}"));
     Ok(Code::Done)
 }
@@ -200,9 +179,7 @@ async fn wait(pool: &PgPool, name: &str, before: i64) -> Result<Code, Failed> {
             bar.set_position(checkpoint.unsigned_abs().min(target.unsigned_abs()));
             if state == "paused" {
                 bar.finish_and_clear();
-                print::line(format!(
-                    "{name} is paused, at the start of generation {generation}"
-                ));
+                print::line(format!("{name} is paused, at the start of generation {generation}"));
                 return Ok(Code::Done);
             }
             if checkpoint >= target {

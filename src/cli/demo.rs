@@ -24,34 +24,13 @@ const SHOW: Duration = Duration::from_secs(2);
 
 /// The projections that come with the sources, for a binary that is run from anywhere.
 const PROJECTIONS: [(&str, &str); 7] = [
-    (
-        "orders/projection.toml",
-        include_str!("../../projections/orders/projection.toml"),
-    ),
-    (
-        "orders/schema.sql",
-        include_str!("../../projections/orders/schema.sql"),
-    ),
-    (
-        "orders/OrderCreated.sql",
-        include_str!("../../projections/orders/OrderCreated.sql"),
-    ),
-    (
-        "orders/StatusChanged.sql",
-        include_str!("../../projections/orders/StatusChanged.sql"),
-    ),
-    (
-        "customers/schema.sql",
-        include_str!("../../projections/customers/schema.sql"),
-    ),
-    (
-        "customers/OrderCreated.sql",
-        include_str!("../../projections/customers/OrderCreated.sql"),
-    ),
-    (
-        "customers/StatusChanged.sql",
-        include_str!("../../projections/customers/StatusChanged.sql"),
-    ),
+    ("orders/projection.toml", include_str!("../../projections/orders/projection.toml")),
+    ("orders/schema.sql", include_str!("../../projections/orders/schema.sql")),
+    ("orders/OrderCreated.sql", include_str!("../../projections/orders/OrderCreated.sql")),
+    ("orders/StatusChanged.sql", include_str!("../../projections/orders/StatusChanged.sql")),
+    ("customers/schema.sql", include_str!("../../projections/customers/schema.sql")),
+    ("customers/OrderCreated.sql", include_str!("../../projections/customers/OrderCreated.sql")),
+    ("customers/StatusChanged.sql", include_str!("../../projections/customers/StatusChanged.sql")),
 ];
 
 #[derive(Debug, Args)]
@@ -77,26 +56,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failed> {
     let mut config = Config::default();
     config.postgres.url = SecretUrl::from(url.as_str());
     config.projections.path = projections.clone();
-    config.log = Logging {
-        level: "warn".into(),
-        ..Logging::default()
-    };
+    config.log = Logging { level: "warn".into(), ..Logging::default() };
     let settings = folder.join("config.toml");
-    fs::write(
-        &settings,
-        format!("[postgres]\nurl = {url:?}\n\n[projections]\npath = {projections:?}\n"),
-    )
-    .map_err(|error| failed(&error))?;
+    fs::write(&settings, format!("[postgres]\nurl = {url:?}\n\n[projections]\npath = {projections:?}\n"))
+        .map_err(|error| failed(&error))?;
     let level = config.log.start();
     let options: Options = url.parse().map_err(|error| failed(&error))?;
     let store = PostgresStore::new(&options, Settings::default());
     store.setup().await?;
 
-    print::line(format!(
-        "{} in {}",
-        paint(Colour::Green, "It runs"),
-        folder.display()
-    ));
+    print::line(format!("{} in {}", paint(Colour::Green, "It runs"), folder.display()));
     print::line(paint(
         Colour::Dim,
         "Orders are appended to the event store; two projections keep tables of them. Ctrl-C ends it.",
@@ -125,11 +94,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failed> {
 /// `.projectord/` here, unless PostgreSQL's user may not come here.
 fn folder() -> Result<PathBuf, Failed> {
     let here = std::env::current_dir().map_err(|error| Failed::new(Code::Failed, error))?;
-    let folder = if reachable(&here) {
-        here.join(FOLDER)
-    } else {
-        std::env::temp_dir().join("projectord-demo")
-    };
+    let folder =
+        if reachable(&here) { here.join(FOLDER) } else { std::env::temp_dir().join("projectord-demo") };
     fs::create_dir_all(&folder)
         .map_err(|error| Failed::new(Code::Failed, format!("{}: {error}", folder.display())))?;
     Ok(folder)
@@ -158,20 +124,12 @@ async fn append_orders(store: &PostgresStore) -> Result<(), Failed> {
         let is_new = open.len() < 3 || (open.len() < 40 && fastrand::f32() < 0.4);
         let (stream, expected, event) = if is_new {
             let order = json!({"user_id": fastrand::u32(1..=12), "total": f64::from(fastrand::u32(500..30_000)) / 100.0});
-            (
-                StreamId::random(),
-                ExpectedVersion::NoStream,
-                ("OrderCreated", order),
-            )
+            (StreamId::random(), ExpectedVersion::NoStream, ("OrderCreated", order))
         } else {
             let (stream, version) = open[fastrand::usize(..open.len())];
             let status =
                 ["paid", "packed", "sent", "delivered"][usize::try_from(version.0 - 1).unwrap_or(0).min(3)];
-            (
-                stream,
-                ExpectedVersion::Exact(version),
-                ("StatusChanged", json!({"status": status})),
-            )
+            (stream, ExpectedVersion::Exact(version), ("StatusChanged", json!({"status": status})))
         };
         let commit = Commit::new("order", vec![NewEvent::from_json(event.0, event.1)]);
         let appended = store.append_to_stream(stream, expected, commit).await?;
@@ -192,9 +150,8 @@ async fn show_rows(pool: PgPool, settings: &Path) -> Result<(), Failed> {
 }
 
 async fn show_once(pool: &PgPool, settings: &Path) -> Result<(), sqlx::Error> {
-    let (events,): (i64,) = sqlx::query_as("select position from projectord.log_head")
-        .fetch_one(pool)
-        .await?;
+    let (events,): (i64,) =
+        sqlx::query_as("select position from projectord.log_head").fetch_one(pool).await?;
     let statuses: Vec<(String, i64)> =
         sqlx::query_as("select status, count(*) from orders.orders group by status order by 2 desc")
             .fetch_all(pool)
@@ -209,19 +166,14 @@ async fn show_once(pool: &PgPool, settings: &Path) -> Result<(), sqlx::Error> {
     )
     .fetch_all(pool)
     .await?;
-    let statuses: Vec<String> = statuses
-        .into_iter()
-        .map(|(status, count)| format!("{count} {status}"))
-        .collect();
+    let statuses: Vec<String> =
+        statuses.into_iter().map(|(status, count)| format!("{count} {status}")).collect();
     print::line(format!(
         "\n{} events appended; {}",
         paint(Colour::Bold, thousands(events.unsigned_abs())),
         statuses.join(", ")
     ));
-    print::line(paint(
-        Colour::Dim,
-        "  orders.orders, latest               customers.customers, best",
-    ));
+    print::line(paint(Colour::Dim, "  orders.orders, latest               customers.customers, best"));
     for row in 0..4 {
         let order = latest
             .get(row)
@@ -229,18 +181,11 @@ async fn show_once(pool: &PgPool, settings: &Path) -> Result<(), sqlx::Error> {
         let customer = best
             .get(row)
             .map(|(user, orders, total)| format!("user {user:<3} {orders:>3} orders {total:>10}"));
-        print::line(format!(
-            "  {:<35} {}",
-            order.unwrap_or_default(),
-            customer.unwrap_or_default()
-        ));
+        print::line(format!("  {:<35} {}", order.unwrap_or_default(), customer.unwrap_or_default()));
     }
     print::line(paint(
         Colour::Dim,
-        format!(
-            "  look further: projectord status --config {}",
-            settings.display()
-        ),
+        format!("  look further: projectord status --config {}", settings.display()),
     ));
     Ok(())
 }

@@ -45,20 +45,13 @@ pub(super) struct Failed {
 
 impl Failed {
     pub(super) fn new(code: Code, message: impl Display) -> Self {
-        Self {
-            code,
-            message: message.to_string(),
-        }
+        Self { code, message: message.to_string() }
     }
 }
 
 impl From<sqlx::Error> for Failed {
     fn from(error: sqlx::Error) -> Self {
-        let code = if classify(&error) == Class::Away {
-            Code::Unavailable
-        } else {
-            Code::Failed
-        };
+        let code = if classify(&error) == Class::Away { Code::Unavailable } else { Code::Failed };
         Self::new(code, describe(&error))
     }
 }

@@ -109,9 +109,7 @@ fn parse() -> Cli {
         if error.use_stderr() && error.get(ContextKind::Usage).is_none() {
             let mut command = Cli::command();
             command.build();
-            let verb = std::env::args()
-                .skip(1)
-                .find_map(|word| command.find_subcommand(word).cloned());
+            let verb = std::env::args().skip(1).find_map(|word| command.find_subcommand(word).cloned());
             let usage = verb.unwrap_or(command).render_usage();
             error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
         }

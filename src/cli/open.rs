@@ -18,10 +18,7 @@ impl Store {
         let settings = config.store.settings();
         Ok(match &config.store.url {
             Some(url) => {
-                let server = url
-                    .reveal()
-                    .parse()
-                    .map_err(|error| Failed::new(Code::Config, error))?;
+                let server = url.reveal().parse().map_err(|error| Failed::new(Code::Config, error))?;
                 Self::Rethink(RethinkStore::new(server, settings))
             }
             None => Self::Postgres(PostgresStore::new(&options(config)?, settings)),
@@ -37,12 +34,7 @@ impl Store {
 }
 
 fn options(config: &Config) -> Result<Options, Failed> {
-    config
-        .postgres
-        .url
-        .reveal()
-        .parse()
-        .map_err(|error| Failed::new(Code::Config, error))
+    config.postgres.url.reveal().parse().map_err(|error| Failed::new(Code::Config, error))
 }
 
 /// The PostgreSQL database.

@@ -45,11 +45,7 @@ pub(super) fn paint(colour: Colour, text: impl Display) -> String {
 /// `text` on one line and without what a terminal would obey: anybody may have written it.
 pub(super) fn plain(text: impl Display) -> String {
     let escaped = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
+        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
     };
     text.to_string().chars().map(escaped).collect()
 }
@@ -57,12 +53,8 @@ pub(super) fn plain(text: impl Display) -> String {
 /// `1234567` as `1,234,567`.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .filter_map(|group| std::str::from_utf8(group).ok())
-        .collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")
 }
 
@@ -77,10 +69,7 @@ mod tests {
     fn numbers_are_grouped() {
         assert_eq!(
             ["0", "999", "1,000", "1,234,567"],
-            [0, 999, 1000, 1_234_567]
-                .map(super::thousands)
-                .each_ref()
-                .map(String::as_str)
+            [0, 999, 1000, 1_234_567].map(super::thousands).each_ref().map(String::as_str)
         );
     }
 }

@@ -15,11 +15,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(loaded: Loaded, arguments: Arguments) -> Result<Code, Failed> {
     let level = loaded.config.log.start();
-    let mode = if arguments.until_caught_up {
-        Mode::UntilCaughtUp
-    } else {
-        Mode::Forever
-    };
+    let mode = if arguments.until_caught_up { Mode::UntilCaughtUp } else { Mode::Forever };
     match daemon::run(loaded.config, loaded.file, level, mode).await {
         Ok(Outcome::Stopped | Outcome::CaughtUp) => Ok(Code::Done),
         Ok(Outcome::Halted(names)) => Err(Failed::new(

@@ -9,18 +9,13 @@ use crate::store::rethinkdb::QueryErrorKind;
 
 pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
     migrate(&pool(config)?).await?;
-    print::line(format!(
-        "PostgreSQL: schema projectord is ready at {}",
-        config.postgres.url
-    ));
+    print::line(format!("PostgreSQL: schema projectord is ready at {}", config.postgres.url));
     if let Store::Rethink(store) = Store::open(config)? {
         let id = store.setup().await.map_err(|error| {
             let away = matches!(error.kind, QueryErrorKind::Away | QueryErrorKind::Denied);
             Failed::new(if away { Code::Unavailable } else { Code::Failed }, error)
         })?;
-        print::line(format!(
-            "RethinkDB: tables aggregates and events are ready; the store is {id}"
-        ));
+        print::line(format!("RethinkDB: tables aggregates and events are ready; the store is {id}"));
     }
     Ok(Code::Done)
 }

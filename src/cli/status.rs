@@ -142,65 +142,27 @@ async fn read(pool: &PgPool, config: &Config) -> Result<Status, Failed> {
     .await?;
     let kind = if url.is_some() { "rethinkdb" } else { "postgres" };
     let ingest = url.is_some().then_some(ingest);
-    Ok(Status {
-        daemons,
-        store: Store {
-            kind,
-            url,
-            id: log.store_id,
-        },
-        ingest,
-        log,
-        projections,
-    })
+    Ok(Status { daemons, store: Store { kind, url, id: log.store_id }, ingest, log, projections })
 }
 
 fn show(status: &Status) {
-    let Status {
-        daemons,
-        store,
-        ingest,
-        log,
-        projections,
-    } = status;
+    let Status { daemons, store, ingest, log, projections } = status;
     let down = daemons.is_empty();
     match daemons.as_slice() {
-        [] => print::line(format!(
-            "daemon   {}",
-            paint(Colour::Red, "not running: nothing below moves")
-        )),
-        daemons => daemons.iter().for_each(
-            |Daemon {
-                 host,
-                 pid,
-                 version,
-                 started_at,
-                 ..
-             }| {
-                print::line(format!(
-                    "daemon   {host} pid {pid}, version {version}, since {}",
-                    started_at.format("%F %T")
-                ));
-            },
-        ),
+        [] => print::line(format!("daemon   {}", paint(Colour::Red, "not running: nothing below moves"))),
+        daemons => daemons.iter().for_each(|Daemon { host, pid, version, started_at, .. }| {
+            print::line(format!(
+                "daemon   {host} pid {pid}, version {version}, since {}",
+                started_at.format("%F %T")
+            ));
+        }),
     }
     match &store.url {
         Some(url) => print::line(format!("store    RethinkDB at {url}")),
         None => print::line("store    the log itself"),
     }
-    if let Some(Ingest {
-        state,
-        error,
-        feed,
-        repaired,
-        ..
-    }) = ingest
-    {
-        let state = if down {
-            paint(Colour::Dim, "stopped")
-        } else {
-            paint_state(state)
-        };
+    if let Some(Ingest { state, error, feed, repaired, .. }) = ingest {
+        let state = if down { paint(Colour::Dim, "stopped") } else { paint_state(state) };
         print::line(format!(
             "ingest   {state}, feed {feed}, {} commits found without the feed",
             thousands(repaired.unsigned_abs())
@@ -209,21 +171,11 @@ fn show(status: &Status) {
             print::line(format!("         {}", paint(Colour::Red, error)));
         }
     }
-    let newest = log
-        .newest_at
-        .map(|time| format!(", newest recorded {}", time.format("%F %T")))
-        .unwrap_or_default();
-    print::line(format!(
-        "log      {} events{newest}",
-        thousands(log.head.unsigned_abs())
-    ));
+    let newest =
+        log.newest_at.map(|time| format!(", newest recorded {}", time.format("%F %T"))).unwrap_or_default();
+    print::line(format!("log      {} events{newest}", thousands(log.head.unsigned_abs())));
     print::line("");
-    let width = projections
-        .iter()
-        .map(|it| it.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(10);
+    let width = projections.iter().map(|it| it.name.len()).max().unwrap_or(0).max(10);
     let title = format!(
         "{:<width$}  {:<12} {:>12} {:>12} {:>9} {:>10}",
         "projection", "state", "position", "lag", "seconds", "events/s"
@@ -233,11 +185,7 @@ fn show(status: &Status) {
         // Padded before it is painted: colours have no width.
         let state = paint_state(&format!(
             "{:<12}",
-            if down && !matches!(it.state.as_str(), "paused" | "halted") {
-                "down"
-            } else {
-                &it.state
-            }
+            if down && !matches!(it.state.as_str(), "paused" | "halted") { "down" } else { &it.state }
         ));
         print::line(format!(
             "{:<width$}  {state} {:>12} {:>12} {:>9.1} {:>10}",
@@ -248,11 +196,7 @@ fn show(status: &Status) {
             format!("{:.0}", if down { 0.0 } else { it.events_per_second }),
         ));
         if let Some(Json(error)) = &it.error {
-            print::line(format!(
-                "{:<width$}  {}",
-                "",
-                paint(Colour::Red, print::plain(error))
-            ));
+            print::line(format!("{:<width$}  {}", "", paint(Colour::Red, print::plain(error))));
             if let Some(detail) = &error.detail {
                 print::line(format!("{:<width$}  {}", "", print::plain(detail)));
             }

@@ -22,10 +22,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
     let store = Store::open(config)?;
-    let loaded = store
-        .events()
-        .load_stream(arguments.stream, Version(arguments.from))
-        .await?;
+    let loaded = store.events().load_stream(arguments.stream, Version(arguments.from)).await?;
     for event in &loaded.events {
         if arguments.json {
             print::line(serde_json::to_string(event).unwrap_or_default());

@@ -38,9 +38,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, Failed> {
     let pool = pool(config)?;
     let log = Log::new(pool.clone());
-    let filter = Filter {
-        type_like: arguments.event_type.as_ref().map(Pattern::to_like),
-    };
+    let filter = Filter { type_like: arguments.event_type.as_ref().map(Pattern::to_like) };
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(BELL).await?;
     let mut after = match arguments.from {
@@ -69,20 +67,9 @@ fn show(event: &LogEvent, json: bool) {
         print::line(serde_json::to_string(event).unwrap_or_default());
         return;
     }
-    let LogEvent {
-        position,
-        stream_id,
-        version,
-        event_type,
-        data,
-        ..
-    } = event;
-    let (stream, event_type) = (
-        print::paint(Colour::Dim, stream_id),
-        print::paint(Colour::Bold, print::plain(event_type)),
-    );
+    let LogEvent { position, stream_id, version, event_type, data, .. } = event;
+    let (stream, event_type) =
+        (print::paint(Colour::Dim, stream_id), print::paint(Colour::Bold, print::plain(event_type)));
     let data = print::plain(data);
-    print::line(format!(
-        "{position:>8}  {stream} {version:>4}  {event_type}  {data}"
-    ));
+    print::line(format!("{position:>8}  {stream} {version:>4}  {event_type}  {data}"));
 }

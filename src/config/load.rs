@@ -66,32 +66,21 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     }
     // Variables of other kinds: where PostgreSQL's programs are, for one.
     let given = given.merge(Env::prefixed(PREFIX).ignore(&["pg_bin", "config"]).split("__"));
-    let values = given
-        .data()
-        .map(|profiles| profiles.into_values().next().unwrap_or_default());
+    let values = given.data().map(|profiles| profiles.into_values().next().unwrap_or_default());
     let values = values.unwrap_or_else(|error| {
-        problems.extend(
-            error
-                .into_iter()
-                .map(|error| explain(file.as_deref(), &error.to_string())),
-        );
+        problems.extend(error.into_iter().map(|error| explain(file.as_deref(), &error.to_string())));
         Dict::new()
     });
 
     let mut known = Figment::from(Serialized::defaults(Config::default()));
     for (section, key, value) in flatten(&values) {
-        let path = key
-            .as_ref()
-            .map_or(section.clone(), |key| format!("{section}.{key}"));
+        let path = key.as_ref().map_or(section.clone(), |key| format!("{section}.{key}"));
         let one = known.clone().merge(Serialized::default(&path, &value));
         match one.extract::<Config>() {
             Ok(_) => known = one,
             Err(error) => {
                 let source = source(&given, file.as_deref(), &path);
-                problems.push(format!(
-                    "{source}: {path}: {}",
-                    wrong_value(&path, &section, &error)
-                ));
+                problems.push(format!("{source}: {path}: {}", wrong_value(&path, &section, &error)));
             }
         }
     }
@@ -99,15 +88,7 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     judge(&config, |key, what| {
         problems.push(format!("{}: {key}: {what}", source(&given, file.as_deref(), key)));
     });
-    if problems.is_empty() {
-        Ok(Loaded {
-            config,
-            file,
-            sources: given,
-        })
-    } else {
-        Err(ConfigError(problems))
-    }
+    if problems.is_empty() { Ok(Loaded { config, file, sources: given }) } else { Err(ConfigError(problems)) }
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -133,10 +114,9 @@ fn flatten(values: &Dict) -> Vec<(String, Option<String>, Value)> {
     values
         .iter()
         .flat_map(|(section, value)| match value.as_dict() {
-            Some(keys) if !keys.is_empty() => keys
-                .iter()
-                .map(|(key, value)| (section.clone(), Some(key.clone()), value.clone()))
-                .collect(),
+            Some(keys) if !keys.is_empty() => {
+                keys.iter().map(|(key, value)| (section.clone(), Some(key.clone()), value.clone())).collect()
+            }
             _ => vec![(section.clone(), None, value.clone())],
         })
         .collect()
@@ -146,9 +126,7 @@ fn flatten(values: &Dict) -> Vec<(String, Option<String>, Value)> {
 fn known_keys(section: Option<&str>) -> Vec<String> {
     let all = serde_json::to_value(Config::default()).unwrap_or_default();
     let keys = section.map_or(Some(&all), |section| all.get(section));
-    keys.and_then(serde_json::Value::as_object)
-        .map(|keys| keys.keys().cloned().collect())
-        .unwrap_or_default()
+    keys.and_then(serde_json::Value::as_object).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
 }
 
 fn wrong_value(path: &str, section: &str, error: &figment::Error) -> String {
@@ -160,16 +138,10 @@ fn wrong_value(path: &str, section: &str, error: &figment::Error) -> String {
         _ => ("section", section, sections),
     };
     if known.iter().any(|known| known == name) {
-        let hint = if is_duration(path) {
-            "; a duration has a unit, as in \"5s\" or \"250ms\""
-        } else {
-            ""
-        };
+        let hint = if is_duration(path) { "; a duration has a unit, as in \"5s\" or \"250ms\"" } else { "" };
         return format!("{}{hint}", in_words(&error.kind));
     }
-    let nearest = known
-        .iter()
-        .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+    let nearest = known.iter().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
     match nearest.filter(|nearest| strsim::jaro(nearest, name) > 0.7) {
         Some(nearest) => format!("unknown {what}; did you mean {nearest:?}?"),
         None => format!("unknown {what}; known are {}", known.join(", ")),
@@ -185,11 +157,7 @@ fn in_words(kind: &Kind) -> String {
     };
     match kind {
         Kind::InvalidType(Actual::Str(found), wanted) | Kind::InvalidValue(Actual::Str(found), wanted) => {
-            format!(
-                "found the text {:?}, expected {}",
-                SecretUrl::from(found.as_str()),
-                expected(wanted)
-            )
+            format!("found the text {:?}, expected {}", SecretUrl::from(found.as_str()), expected(wanted))
         }
         Kind::InvalidType(found, wanted) | Kind::InvalidValue(found, wanted) => {
             format!("found {found}, expected {}", expected(wanted))
@@ -215,10 +183,7 @@ fn is_duration(path: &str) -> bool {
 }
 
 fn explain(file: Option<&Path>, error: &str) -> String {
-    format!(
-        "{}: {error}",
-        file.map(|file| file.display().to_string()).unwrap_or_default()
-    )
+    format!("{}: {error}", file.map(|file| file.display().to_string()).unwrap_or_default())
 }
 
 fn variable(key: &str) -> String {
@@ -240,10 +205,7 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
     if let Err(error) = config.postgres.url.reveal().parse::<postgres::Options>() {
         check("postgres.url", false, error.to_string());
     }
-    let Limits {
-        max_bytes,
-        max_events,
-    } = Limits::HIGHEST;
+    let Limits { max_bytes, max_events } = Limits::HIGHEST;
     let (bytes, events) = (config.store.max_commit_bytes, config.store.max_commit_events);
     check(
         "store.max_commit_bytes",
@@ -255,31 +217,15 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
         (1..=max_events).contains(&events),
         format!("{events} is not in 1 to {max_events}"),
     );
-    check(
-        "store.connections",
-        (1..=1000).contains(&config.store.connections),
-        "it must be 1 to 1000".into(),
-    );
+    check("store.connections", (1..=1000).contains(&config.store.connections), "it must be 1 to 1000".into());
     check(
         "postgres.connections",
         (1..=1000).contains(&config.postgres.connections),
         "it must be 1 to 1000".into(),
     );
-    check(
-        "projector.max_batch",
-        config.projector.max_batch > 0,
-        "it must be at least 1".into(),
-    );
-    check(
-        "ingest.batch_events",
-        config.ingest.batch_events > 0,
-        "it must be at least 1".into(),
-    );
-    check(
-        "ingest.batch_bytes",
-        config.ingest.batch_bytes > 0,
-        "it must be at least 1".into(),
-    );
+    check("projector.max_batch", config.projector.max_batch > 0, "it must be at least 1".into());
+    check("ingest.batch_events", config.ingest.batch_events > 0, "it must be at least 1".into());
+    check("ingest.batch_bytes", config.ingest.batch_bytes > 0, "it must be at least 1".into());
     for (key, duration) in [
         ("store.deadline", config.store.deadline),
         ("projector.batch_time", config.projector.batch_time),

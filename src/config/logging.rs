@@ -35,10 +35,7 @@ pub enum Format {
 
 impl Default for Logging {
     fn default() -> Self {
-        Self {
-            level: "info".into(),
-            format: Format::default(),
-        }
+        Self { level: "info".into(), format: Format::default() }
     }
 }
 
@@ -65,10 +62,7 @@ impl Logging {
             Format::Json => false,
         };
         let lines = match pretty {
-            true => fmt::layer()
-                .with_target(false)
-                .with_writer(std::io::stderr)
-                .boxed(),
+            true => fmt::layer().with_target(false).with_writer(std::io::stderr).boxed(),
             false => fmt::layer()
                 .json()
                 .flatten_event(true)

@@ -58,11 +58,7 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        let Settings {
-            limits,
-            deadline,
-            connections,
-        } = Settings::default();
+        let Settings { limits, deadline, connections } = Settings::default();
         Self {
             url: None,
             deadline,
@@ -76,15 +72,8 @@ impl Default for Store {
 impl Store {
     /// For the store's constructor.
     pub fn settings(&self) -> Settings {
-        let limits = Limits {
-            max_bytes: self.max_commit_bytes,
-            max_events: self.max_commit_events,
-        };
-        Settings {
-            limits,
-            deadline: self.deadline,
-            connections: self.connections,
-        }
+        let limits = Limits { max_bytes: self.max_commit_bytes, max_events: self.max_commit_events };
+        Settings { limits, deadline: self.deadline, connections: self.connections }
     }
 }
 
@@ -100,10 +89,7 @@ pub struct Postgres {
 
 impl Default for Postgres {
     fn default() -> Self {
-        Self {
-            url: SecretUrl::from("postgres://localhost:5432/projectord"),
-            connections: 10,
-        }
+        Self { url: SecretUrl::from("postgres://localhost:5432/projectord"), connections: 10 }
     }
 }
 
@@ -119,10 +105,7 @@ pub struct Projections {
 
 impl Default for Projections {
     fn default() -> Self {
-        Self {
-            path: "projections".into(),
-            on_change: OnChange::default(),
-        }
+        Self { path: "projections".into(), on_change: OnChange::default() }
     }
 }
 
@@ -137,8 +120,6 @@ pub struct Shutdown {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self {
-            drain: Duration::from_secs(4),
-        }
+        Self { drain: Duration::from_secs(4) }
     }
 }

@@ -28,15 +28,12 @@ impl fmt::Display for SecretUrl {
         // a ? in it. Parameters may hold one too.
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
         let separator = if scheme.is_empty() { "" } else { "://" };
-        let (user, place) = rest
-            .rsplit_once('@')
-            .map_or((None, rest), |(user, place)| (Some(user), place));
+        let (user, place) = rest.rsplit_once('@').map_or((None, rest), |(user, place)| (Some(user), place));
         let (place, parameters) = place.split_once('?').unwrap_or((place, ""));
         write!(f, "{scheme}{separator}")?;
         if let Some(user) = user {
-            let (name, secret) = user
-                .split_once([':', '/', '?'])
-                .map_or((user, ""), |(name, _)| (name, ":***"));
+            let (name, secret) =
+                user.split_once([':', '/', '?']).map_or((user, ""), |(name, _)| (name, ":***"));
             write!(f, "{name}{secret}@")?;
         }
         f.write_str(place)?;
@@ -71,10 +68,7 @@ mod tests {
             ("postgres://u:s3?cret@h/d", "postgres://u:***@h/d"),
             ("postgres://h/d?password=s3cret", "postgres://h/d?***"),
             ("postgres://h/d?password=s3cret@x", "postgres://h:***@x"),
-            (
-                "postgres://u:s3/cret@h/d?password=s3cret",
-                "postgres://u:***@h/d?***",
-            ),
+            ("postgres://u:s3/cret@h/d?password=s3cret", "postgres://u:***@h/d?***"),
             ("u:s3cret@h", "u:***@h"),
             ("postgres://h:5432/d", "postgres://h:5432/d"),
         ] {

@@ -19,17 +19,12 @@ pub(super) async fn wait(
     projections: HashMap<String, watch::Receiver<Progress>>,
     mut store: watch::Receiver<ingest::Progress>,
 ) -> Result<Vec<String>, String> {
-    let read = store
-        .wait_for(|progress| *progress != ingest::Progress::Reading)
-        .await;
+    let read = store.wait_for(|progress| *progress != ingest::Progress::Reading).await;
     if let Ok(ingest::Progress::Refused(reason)) = read.as_deref() {
         return Err(reason.clone());
     }
     drop(read);
-    let target = Log::new(pool.clone())
-        .head()
-        .await
-        .map_err(|error| describe(&error))?;
+    let target = Log::new(pool.clone()).head().await.map_err(|error| describe(&error))?;
     let mut halted = Vec::new();
     for (name, mut progress) in projections {
         let settled = progress.wait_for(|progress| match progress.state {
@@ -38,10 +33,7 @@ pub(super) async fn wait(
             None => false,
         });
         // A projector that ended without a word has panicked.
-        if !settled
-            .await
-            .is_ok_and(|progress| progress.state != Some(State::Halted))
-        {
+        if !settled.await.is_ok_and(|progress| progress.state != Some(State::Halted)) {
             halted.push(name);
         }
     }

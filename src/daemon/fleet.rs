@@ -38,14 +38,7 @@ struct Running {
 
 impl Fleet {
     pub(super) fn new(config: Config, pool: PgPool, bells: Arc<Bells>) -> Self {
-        Self {
-            config,
-            pool,
-            bells,
-            tasks: JoinSet::new(),
-            running: HashMap::new(),
-            refused: Vec::new(),
-        }
+        Self { config, pool, bells, tasks: JoinSet::new(), running: HashMap::new(), refused: Vec::new() }
     }
 
     /// Reads the projections' folders: starts what is new, restarts what has changed, stops what is
@@ -57,16 +50,9 @@ impl Fleet {
         }
         let path = &self.config.projections.path;
         let of = |problem: &Problem| problem.projection(path);
-        let broken = |name: &str| {
-            problems
-                .iter()
-                .any(|problem| of(problem).as_deref() == Some(name))
-        };
-        self.refused = problems
-            .iter()
-            .filter_map(of)
-            .filter(|name| !self.running.contains_key(name))
-            .collect();
+        let broken = |name: &str| problems.iter().any(|problem| of(problem).as_deref() == Some(name));
+        self.refused =
+            problems.iter().filter_map(of).filter(|name| !self.running.contains_key(name)).collect();
         self.refused.dedup();
         for problem in problems.iter().rev() {
             if let Some(name) = of(problem).filter(|name| self.refused.contains(name)) {
@@ -75,26 +61,12 @@ impl Fleet {
         }
         for name in known(&self.pool).await {
             if !broken(&name) && !projections.iter().any(|it| it.name == name) {
-                refuse(
-                    &self.pool,
-                    &name,
-                    "its folder is gone; its read model stays as it is",
-                )
-                .await;
+                refuse(&self.pool, &name, "its folder is gone; its read model stays as it is").await;
             }
         }
         let gone = |name: &String| !projections.iter().any(|it| it.name == **name) && !broken(name);
-        for name in self
-            .running
-            .keys()
-            .filter(|name| gone(name))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            warn!(
-                projection = name,
-                "its folder is gone; its read model stays as it is"
-            );
+        for name in self.running.keys().filter(|name| gone(name)).cloned().collect::<Vec<_>>() {
+            warn!(projection = name, "its folder is gone; its read model stays as it is");
             self.stop(&name);
         }
         for projection in projections {
@@ -120,10 +92,7 @@ impl Fleet {
 
     /// How far each projection is.
     pub(super) fn progress(&self) -> HashMap<String, watch::Receiver<Progress>> {
-        self.running
-            .iter()
-            .map(|(name, running)| (name.clone(), running.progress.clone()))
-            .collect()
+        self.running.iter().map(|(name, running)| (name.clone(), running.progress.clone())).collect()
     }
 
     /// Waits for a projector to end that was not told to, and starts it again.
@@ -135,18 +104,11 @@ impl Fleet {
             Ok((id, ())) => (id, false),
             Err(error) => (error.id(), true),
         };
-        let Some(name) = self
-            .running
-            .iter()
-            .find(|(_, it)| it.task == id)
-            .map(|(name, _)| name.clone())
+        let Some(name) = self.running.iter().find(|(_, it)| it.task == id).map(|(name, _)| name.clone())
         else {
             return;
         };
-        error!(
-            projection = name,
-            panicked, "a projector ended; starting it again"
-        );
+        error!(projection = name, panicked, "a projector ended; starting it again");
         if let Some(running) = self.running.remove(&name) {
             self.start(running.projection, AFTER_PANIC);
         }
@@ -178,15 +140,7 @@ impl Fleet {
             projector.run().await;
         });
         let task = task.id();
-        self.running.insert(
-            projection.name.clone(),
-            Running {
-                projection,
-                shutdown,
-                progress,
-                task,
-            },
-        );
+        self.running.insert(projection.name.clone(), Running { projection, shutdown, progress, task });
     }
 
     fn stop(&mut self, name: &str) {

@@ -32,8 +32,5 @@ pub(super) async fn beat(pool: PgPool, mut shutdown: Shutdown) {
             break;
         }
     }
-    let _ = sqlx::query("delete from projectord.daemons where id = $1")
-        .bind(id)
-        .execute(&pool)
-        .await;
+    let _ = sqlx::query("delete from projectord.daemons where id = $1").bind(id).execute(&pool).await;
 }

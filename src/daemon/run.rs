@@ -81,9 +81,7 @@ pub async fn run(
     // What can fail without a network fails first.
     load_all(&config.projections.path).map_err(RunError::Projections)?;
     let control = options.clone().statement_timeout(Duration::from_secs(30)).pool(6);
-    let work = options
-        .statement_timeout(config.projector.batch_timeout)
-        .pool(config.postgres.connections);
+    let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
     tokio::select! {
         ready = prepare(&control) => ready?,
         () = asked_to_stop(&mut requests) => return Ok(Outcome::Stopped),
@@ -98,24 +96,13 @@ pub async fn run(
     let mut fleet = Fleet::new(config.clone(), work, Arc::clone(&bells));
     fleet.load().await.map_err(RunError::Projections)?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(named(
-        "heartbeat",
-        heartbeat::beat(control.clone(), shutdown.subscribe()),
-    ));
+    tasks.spawn(named("heartbeat", heartbeat::beat(control.clone(), shutdown.subscribe())));
     tasks.spawn(named("listener", listen(control.clone(), Arc::clone(&bells))));
     if let Some(url) = &config.store.url {
-        let server = url
-            .reveal()
-            .parse()
-            .map_err(|error| RunError::Config(format!("store.url: {error}")))?;
+        let server = url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?;
         let store = RethinkStore::new(server, config.store.settings());
-        let ingest = Ingest::new(
-            store,
-            control.clone(),
-            config.ingest.clone(),
-            progress,
-            shutdown.subscribe(),
-        );
+        let ingest =
+            Ingest::new(store, control.clone(), config.ingest.clone(), progress, shutdown.subscribe());
         tasks.spawn(named("ingest", ingest.run()));
     }
 
@@ -212,9 +199,5 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 fn store_name(config: &Config) -> String {
-    config
-        .store
-        .url
-        .as_ref()
-        .map_or("the log itself".into(), ToString::to_string)
+    config.store.url.as_ref().map_or("the log itself".into(), ToString::to_string)
 }

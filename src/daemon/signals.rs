@@ -22,10 +22,7 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            signals: Signals::new([SIGTERM, SIGINT, SIGHUP])?,
-            stopping: false,
-        })
+        Ok(Self { signals: Signals::new([SIGTERM, SIGINT, SIGHUP])?, stopping: false })
     }
 
     /// The next request. A second signal to end ends the process at once.

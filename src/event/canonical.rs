@@ -19,10 +19,7 @@ pub(crate) fn canonical(value: &mut Value) {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the value was just seen to be a small integer"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the value was just seen to be a small integer")]
 fn canonical_number(number: &Number) -> Number {
     let Some(double) = number.as_f64() else {
         return number.clone();

@@ -27,11 +27,7 @@ impl NewEvent {
 
     /// An event of this type with `data` as it is.
     pub fn from_json(event_type: impl Into<String>, data: Value) -> Self {
-        Self {
-            event_type: event_type.into(),
-            data,
-            metadata: Value::Object(Map::new()),
-        }
+        Self { event_type: event_type.into(), data, metadata: Value::Object(Map::new()) }
     }
 
     /// The same event with this metadata.
@@ -56,11 +52,7 @@ pub struct Commit {
 impl Commit {
     /// A commit with a new identifier.
     pub fn new(stream_type: impl Into<String>, events: Vec<NewEvent>) -> Self {
-        Self {
-            id: CommitId::random(),
-            stream_type: stream_type.into(),
-            events,
-        }
+        Self { id: CommitId::random(), stream_type: stream_type.into(), events }
     }
 
     /// The same commit under the caller's identifier: a request id, a hash of the content.

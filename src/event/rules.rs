@@ -24,18 +24,12 @@ pub struct Limits {
 
 impl Limits {
     /// The largest limits that can be configured: beyond these the stores themselves refuse.
-    pub const HIGHEST: Self = Self {
-        max_bytes: 16 << 20,
-        max_events: 10_000,
-    };
+    pub const HIGHEST: Self = Self { max_bytes: 16 << 20, max_events: 10_000 };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_bytes: 1 << 20,
-            max_events: 1_000,
-        }
+        Self { max_bytes: 1 << 20, max_events: 1_000 }
     }
 }
 
@@ -55,29 +49,15 @@ pub struct Refusal {
 
 /// Checks `commit` against every rule; the first one broken is the answer.
 pub(super) fn check(stream: StreamId, commit: &Commit, limits: &Limits) -> Result<(), Refusal> {
-    let refuse = |place: String, reason: String| Refusal {
-        stream,
-        place,
-        reason,
-        too_large: false,
-    };
-    let over = |reason: String| Refusal {
-        stream,
-        place: String::new(),
-        reason,
-        too_large: true,
-    };
+    let refuse = |place: String, reason: String| Refusal { stream, place, reason, too_large: false };
+    let over = |reason: String| Refusal { stream, place: String::new(), reason, too_large: true };
 
     check_type("stream type", &commit.stream_type).map_err(|reason| refuse(String::new(), reason))?;
     if commit.events.is_empty() {
         return Err(refuse(String::new(), "it has no events".into()));
     }
     if commit.events.len() > limits.max_events {
-        return Err(over(format!(
-            "{} events, the limit is {}",
-            commit.events.len(),
-            limits.max_events
-        )));
+        return Err(over(format!("{} events, the limit is {}", commit.events.len(), limits.max_events)));
     }
     let mut bytes = 0;
     for (index, event) in commit.events.iter().enumerate() {
@@ -93,10 +73,7 @@ pub(super) fn check(stream: StreamId, commit: &Commit, limits: &Limits) -> Resul
         bytes += event.event_type.len();
     }
     if bytes > limits.max_bytes {
-        return Err(over(format!(
-            "{bytes} bytes of events, the limit is {}",
-            limits.max_bytes
-        )));
+        return Err(over(format!("{bytes} bytes of events, the limit is {}", limits.max_bytes)));
     }
     Ok(())
 }
@@ -106,10 +83,7 @@ fn check_type(what: &str, text: &str) -> Result<(), String> {
         return Err(format!("the {what} is empty"));
     }
     if text.len() > MAX_TYPE_BYTES {
-        return Err(format!(
-            "the {what} has {} bytes, the limit is {MAX_TYPE_BYTES}",
-            text.len()
-        ));
+        return Err(format!("the {what} has {} bytes, the limit is {MAX_TYPE_BYTES}", text.len()));
     }
     check_text(text).map_err(|reason| format!("the {what} {reason}"))
 }
@@ -137,9 +111,7 @@ fn check_value(value: &Value, path: &mut String, depth: usize) -> Result<(), Str
             )),
         },
         Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
-            within(path, &format!("[{index}]"), |path| {
-                check_value(item, path, depth + 1)
-            })
+            within(path, &format!("[{index}]"), |path| check_value(item, path, depth + 1))
         }),
         Value::Object(fields) => fields.iter().try_for_each(|(key, field)| {
             within(path, &format!(".{key}"), |path| {

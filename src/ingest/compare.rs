@@ -38,10 +38,7 @@ pub(super) struct FullPass {
 
 impl FullPass {
     pub(super) fn begin() -> Self {
-        Self {
-            walk: Walk::new(0, KEYS, KEYS >> 8, STEP),
-            compared: 0,
-        }
+        Self { walk: Walk::new(0, KEYS, KEYS >> 8, STEP), compared: 0 }
     }
 }
 
@@ -67,17 +64,9 @@ impl Ingest {
             return Ok(true);
         };
         // The last key sorts after every UUID.
-        let to = if step.to == KEYS {
-            "g".into()
-        } else {
-            key_at(step.to)
-        };
+        let to = if step.to == KEYS { "g".into() } else { key_at(step.to) };
         let limit = if step.is_least() { usize::MAX } else { STEP * 4 };
-        let Some(keys) = self
-            .history
-            .keys_of_streams(&key_at(step.from), &to, limit)
-            .await?
-        else {
+        let Some(keys) = self.history.keys_of_streams(&key_at(step.from), &to, limit).await? else {
             pass.walk.too_much(step);
             return Ok(false);
         };
@@ -126,10 +115,7 @@ impl Ingest {
         let mut heads = Vec::with_capacity(commits.len());
         let mut missed = None;
         for commit in commits {
-            let head = Head {
-                stream: commit.stream_id,
-                version: commit.last(),
-            };
+            let head = Head { stream: commit.stream_id, version: commit.last() };
             heads.push(head);
             if !self.history.repair_head(head, &commit.stream_type).await? {
                 missed = Some(head);
@@ -145,10 +131,7 @@ impl Ingest {
             ))),
             _ => {
                 if !commits.is_empty() {
-                    warn!(
-                        commits = commits.len(),
-                        "added commits that the feed did not announce"
-                    );
+                    warn!(commits = commits.len(), "added commits that the feed did not announce");
                 }
                 Ok(())
             }

@@ -65,10 +65,7 @@ impl Ingest {
                 }
                 return Ok(());
             }
-            behind = missing
-                .into_iter()
-                .map(|(stream, _, head)| (stream, head))
-                .collect();
+            behind = missing.into_iter().map(|(stream, _, head)| (stream, head)).collect();
         }
     }
 
@@ -93,11 +90,7 @@ impl Ingest {
         }
         let heads: HashMap<StreamId, Version> =
             missing.iter().map(|(stream, _, head)| (*stream, *head)).collect();
-        commits.retain(|commit| {
-            heads
-                .get(&commit.stream_id)
-                .is_some_and(|head| commit.last() <= *head)
-        });
+        commits.retain(|commit| heads.get(&commit.stream_id).is_some_and(|head| commit.last() <= *head));
         Ok(commits)
     }
 
@@ -110,15 +103,9 @@ impl Ingest {
     ) -> Result<(usize, Vec<StoredCommit>), IngestError> {
         let mut asked = places.len().min(STREAMS);
         loop {
-            let budget = if asked <= 1 {
-                usize::MAX
-            } else {
-                self.config.batch_bytes
-            };
-            let read = self
-                .history
-                .beginning_at(&places[..asked], durable == Durable::Unknown, budget)
-                .await?;
+            let budget = if asked <= 1 { usize::MAX } else { self.config.batch_bytes };
+            let read =
+                self.history.beginning_at(&places[..asked], durable == Durable::Unknown, budget).await?;
             match read {
                 Some(commits) => return Ok((asked, commits)),
                 None => asked = (asked / 4).max(1),
@@ -136,11 +123,7 @@ impl Ingest {
         let mut span = SPAN;
         loop {
             let to = Version(head.0.min(from.0 + span)).next();
-            let budget = if span == 0 {
-                usize::MAX
-            } else {
-                self.config.batch_bytes
-            };
+            let budget = if span == 0 { usize::MAX } else { self.config.batch_bytes };
             match self.history.of_stream(stream, from, to, budget).await? {
                 Some(commits) => return Ok(commits),
                 None => span /= 4,

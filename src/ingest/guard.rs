@@ -50,17 +50,10 @@ pub(super) async fn check(
         _ => {}
     }
     let newest = log.newest_commits(NEWEST).await?;
-    let places: Vec<_> = newest
-        .iter()
-        .map(|(stream, first, _)| (*stream, *first))
-        .collect();
+    let places: Vec<_> = newest.iter().map(|(stream, first, _)| (*stream, *first)).collect();
     let mut found = std::collections::HashMap::new();
     for places in places.chunks(50) {
-        for commit in history
-            .beginning_at(places, false, usize::MAX)
-            .await?
-            .unwrap_or_default()
-        {
+        for commit in history.beginning_at(places, false, usize::MAX).await?.unwrap_or_default() {
             found.insert((commit.stream_id, commit.first()), commit.commit_id);
         }
     }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -35,16 +36,24 @@ impl Ingest {
         let start = since.map_or(0, |time| (time - OVERLAP).timestamp_millis());
         let (start, end) = (i128::from(start.min(end)), i128::from(end));
         let mut walk = Walk::new(start, end, end - start, self.config.batch_events);
-        let mut total = 0;
-        let mut window = self.next_window(&mut walk).await?;
-        while let Some(commits) = window {
-            if self.shutdown.is_requested() {
-                break;
+        // One window is read while another waits and a third is added.
+        let (sender, mut windows) = mpsc::channel(1);
+        let read = async move {
+            while let Some(commits) = self.next_window(&mut walk).await? {
+                if self.shutdown.is_requested() || sender.send(commits).await.is_err() {
+                    break;
+                }
             }
-            let (next, added) = tokio::join!(self.next_window(&mut walk), self.add_window(store, commits));
-            total += added?;
-            window = next?;
-        }
+            Ok::<(), IngestError>(())
+        };
+        let add = async {
+            let mut total = 0;
+            while let Some(commits) = windows.recv().await {
+                total += self.add_window(store, commits).await?;
+            }
+            Ok(total)
+        };
+        let ((), total) = tokio::try_join!(read, add)?;
         if total > 0 {
             info!(events = total, "history read");
         }
@@ -64,10 +73,8 @@ impl Ingest {
         debug!(events, added, took = ?begun.elapsed(), "window added");
         if added < events {
             // Some were there already; or a clock ran back and a predecessor is in a later window.
-            let heads: Vec<Head> = ends
-                .into_iter()
-                .map(|(stream, version)| Head { stream, version })
-                .collect();
+            let heads: Vec<Head> =
+                ends.into_iter().map(|(stream, version)| Head { stream, version }).collect();
             self.follow(store, &heads).await?;
         }
         Ok(added)

@@ -44,15 +44,7 @@ impl Ingest {
     ) -> Self {
         let log = Log::new(pool.clone());
         let history = store.history();
-        Self {
-            store,
-            history,
-            log,
-            config,
-            shutdown,
-            pool,
-            progress,
-        }
+        Self { store, history, log, config, shutdown, pool, progress }
     }
 
     /// Runs until it is told to stop.

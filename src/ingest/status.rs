@@ -50,10 +50,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self {
-            pool,
-            state: State::Stopped,
-        }
+        Self { pool, state: State::Stopped }
     }
 
     /// Says it once. PostgreSQL may be what is away, so that writing it down may fail.

@@ -28,13 +28,7 @@ pub(super) struct Walk {
 impl Walk {
     /// From `start` to just before `end`; a step should hold about `target` items.
     pub(super) fn new(start: i128, end: i128, width: i128, target: usize) -> Self {
-        Self {
-            at: start,
-            end,
-            width: width.max(1),
-            target: target.max(1),
-            full_to: start,
-        }
+        Self { at: start, end, width: width.max(1), target: target.max(1), full_to: start }
     }
 
     /// The step to try next; none at the end.
@@ -80,10 +74,7 @@ mod tests {
         let (mut taken, mut steps) = (0, 0);
         while let Some(step) = walk.step() {
             steps += 1;
-            let held = items
-                .iter()
-                .filter(|item| (step.from..step.to).contains(*item))
-                .count();
+            let held = items.iter().filter(|item| (step.from..step.to).contains(*item)).count();
             if held > 100 && !step.is_least() {
                 walk.too_much(step);
             } else {

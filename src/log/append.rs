@@ -32,10 +32,7 @@ pub enum ForeignStore {
 
 impl From<sqlx::Error> for ForeignStore {
     fn from(error: sqlx::Error) -> Self {
-        match error
-            .as_database_error()
-            .map(|error| (error.code(), error.message()))
-        {
+        match error.as_database_error().map(|error| (error.code(), error.message())) {
             Some((Some(code), message)) if code == "PJ005" || code == "PJ006" => {
                 Self::Refused(message.to_owned())
             }
@@ -67,10 +64,7 @@ impl Log {
                 .bind(column(events, |event| event.recorded_at))
                 .fetch_one(&self.pool)
                 .await?;
-        Ok(Added {
-            head: Position::from_sql(head),
-            events: added.unsigned_abs(),
-        })
+        Ok(Added { head: Position::from_sql(head), events: added.unsigned_abs() })
     }
 
     /// How far each of these streams has come in the log, in the order given.
@@ -87,10 +81,7 @@ impl Log {
         .bind(ids)
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(version,)| Version::from_sql(version))
-            .collect())
+        Ok(rows.into_iter().map(|(version,)| Version::from_sql(version)).collect())
     }
 
     /// The commit that holds each of these places, in the order given; none where the log has not come
@@ -102,10 +93,8 @@ impl Log {
         &self,
         places: &[(StreamId, Version)],
     ) -> Result<Vec<Option<CommitId>>, sqlx::Error> {
-        let (streams, versions): (Vec<Uuid>, Vec<i64>) = places
-            .iter()
-            .map(|(stream, version)| (stream.0, version.to_sql()))
-            .unzip();
+        let (streams, versions): (Vec<Uuid>, Vec<i64>) =
+            places.iter().map(|(stream, version)| (stream.0, version.to_sql())).unzip();
         let rows: Vec<(Option<Uuid>,)> = sqlx::query_as(
             "select e.commit_id from unnest($1::uuid[], $2::bigint[]) with ordinality as p (id, version, nth)
                left join projectord.events e on e.stream_id = p.id and e.version = p.version order by nth",

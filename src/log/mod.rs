@@ -31,9 +31,8 @@ impl Log {
     /// # Errors
     /// When PostgreSQL cannot be reached or refuses. So for every other method here.
     pub async fn head(&self) -> Result<Position, sqlx::Error> {
-        let (head,): (i64,) = sqlx::query_as("select position from projectord.log_head")
-            .fetch_one(&self.pool)
-            .await?;
+        let (head,): (i64,) =
+            sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool).await?;
         Ok(Position::from_sql(head))
     }
 
@@ -42,9 +41,8 @@ impl Log {
     /// # Errors
     /// See [`head`](Self::head).
     pub async fn store(&self) -> Result<Option<Uuid>, sqlx::Error> {
-        let (store,): (Option<Uuid>,) = sqlx::query_as("select store_id from projectord.log_head")
-            .fetch_one(&self.pool)
-            .await?;
+        let (store,): (Option<Uuid>,) =
+            sqlx::query_as("select store_id from projectord.log_head").fetch_one(&self.pool).await?;
         Ok(store)
     }
 }

@@ -29,9 +29,7 @@ pub enum MigrateError {
 /// # Errors
 /// When PostgreSQL cannot be reached or refuses, or when a newer version has been here before.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    let mut migrator = Migrator {
-        ..Migrator::with_migrations(MIGRATIONS.migrations.to_vec())
-    };
+    let mut migrator = Migrator { ..Migrator::with_migrations(MIGRATIONS.migrations.to_vec()) };
     migrator.create_schema("projectord");
     migrator.dangerous_set_table_name("projectord.migrations");
     migrator.run(pool).await.map_err(|error| match error {
@@ -47,8 +45,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
 /// # Errors
 /// When PostgreSQL cannot be reached or refuses.
 pub async fn migrate_status(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
-    let (there,): (bool,) = sqlx::query_as("select to_regclass('projectord.events') is not null")
-        .fetch_one(connection)
-        .await?;
+    let (there,): (bool,) =
+        sqlx::query_as("select to_regclass('projectord.events') is not null").fetch_one(connection).await?;
     Ok(there)
 }

@@ -43,9 +43,7 @@ impl Options {
     /// The same, with a limit on each statement.
     #[must_use]
     pub fn statement_timeout(mut self, limit: Duration) -> Self {
-        self.connect = self
-            .connect
-            .options([("statement_timeout", limit.as_millis().to_string())]);
+        self.connect = self.connect.options([("statement_timeout", limit.as_millis().to_string())]);
         self
     }
 
@@ -55,11 +53,7 @@ impl Options {
             Some(path) => path.display().to_string(),
             None => self.connect.get_host().to_owned(),
         };
-        format!(
-            "{host}:{}/{}",
-            self.connect.get_port(),
-            self.connect.get_database().unwrap_or("")
-        )
+        format!("{host}:{}/{}", self.connect.get_port(), self.connect.get_database().unwrap_or(""))
     }
 
     /// A pool that connects when first asked.

@@ -43,10 +43,8 @@ pub fn compile(projection: &Projection) -> Compiled {
     // Neighbouring patterns of one handler share a branch, so that its text stands there once.
     let groups = branches.chunk_by(|(_, a), (_, b)| a.file == b.file);
     for (nth, group) in groups.enumerate() {
-        let conditions: Vec<String> = group
-            .iter()
-            .map(|(pattern, _)| condition("event.type", pattern))
-            .collect();
+        let conditions: Vec<String> =
+            group.iter().map(|(pattern, _)| condition("event.type", pattern)).collect();
         let keyword = if nth == 0 { "if" } else { "elsif" };
         body.line(&format!("        {keyword} {} then", conditions.join(" or ")));
         body.handler(group[0].1);
@@ -60,10 +58,7 @@ pub fn compile(projection: &Projection) -> Compiled {
         "create function projectord_apply(bigint, bigint) returns bigint language plpgsql as {tag}\n{}{tag}",
         body.text
     );
-    Compiled {
-        sql,
-        sources: body.sources,
-    }
+    Compiled { sql, sources: body.sources }
 }
 
 /// One handler alone, compiled for nothing but its syntax: the statement, and where the handler's text
@@ -86,10 +81,8 @@ impl Compiled {
     /// first is the one that the body's opening quote ends.
     pub fn source(&self, body_line: usize) -> Option<(&str, usize)> {
         let line = body_line.checked_sub(1)?;
-        let source = self
-            .sources
-            .iter()
-            .find(|it| line >= it.first_line && line < it.first_line + it.lines)?;
+        let source =
+            self.sources.iter().find(|it| line >= it.first_line && line < it.first_line + it.lines)?;
         Some((&source.file, line - source.first_line + 1))
     }
 }
@@ -112,11 +105,7 @@ impl Body {
     fn handler(&mut self, handler: &Handler) {
         self.line("        begin");
         let lines = handler.sql.lines().count();
-        self.sources.push(Source {
-            file: handler.file.clone(),
-            first_line: self.lines + 1,
-            lines,
-        });
+        self.sources.push(Source { file: handler.file.clone(), first_line: self.lines + 1, lines });
         self.text.push_str(&handler.sql);
         if !handler.sql.ends_with('\n') {
             self.text.push('\n');
@@ -149,10 +138,7 @@ fn type_filter(handlers: &[Handler]) -> String {
         .filter(|pattern| !pattern.is_glob())
         .map(|pattern| literal(pattern.as_str()))
         .collect();
-    let globs = patterns
-        .iter()
-        .filter(|pattern| pattern.is_glob())
-        .map(|pattern| condition("type", pattern));
+    let globs = patterns.iter().filter(|pattern| pattern.is_glob()).map(|pattern| condition("type", pattern));
     let mut conditions: Vec<String> = globs.collect();
     if !types.is_empty() {
         conditions.insert(0, format!("type in ({})", types.join(", ")));
@@ -219,21 +205,14 @@ mod tests {
             };
             assert_eq!(compiled.source(at + 1), expected, "{}", compiled.sql);
         }
-        assert!(
-            compiled.sql.contains(r"event.type like E'B\\_%'"),
-            "{}",
-            compiled.sql
-        );
+        assert!(compiled.sql.contains(r"event.type like E'B\\_%'"), "{}", compiled.sql);
         assert!(compiled.sql.contains("event.type = 'it''s'"), "{}", compiled.sql);
     }
 
     #[test]
     fn no_text_can_end_the_function_early() {
-        let compiled = compile(&projection(vec![handler(
-            "A.sql",
-            &["A"],
-            "perform $projectord$x$projectord$;",
-        )]));
+        let compiled =
+            compile(&projection(vec![handler("A.sql", &["A"], "perform $projectord$x$projectord$;")]));
         assert!(compiled.sql.ends_with("$_projectord$"));
     }
 
@@ -245,10 +224,7 @@ mod tests {
             projection(vec![handler("A.sql", &["A"], "perform 2;")]),
             projection(vec![handler("A.sql", &["B"], "perform 1;")]),
             projection(vec![handler("A.sql", &["A", "B"], "perform 1;")]),
-            Projection {
-                schema_sql: "create table t ();".into(),
-                ..base.clone()
-            },
+            Projection { schema_sql: "create table t ();".into(), ..base.clone() },
         ] {
             prints.push(changed.fingerprint());
         }

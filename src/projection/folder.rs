@@ -48,10 +48,7 @@ pub fn load(folder: &Path) -> Result<Projection, Vec<Problem>> {
     let manifest = read_manifest(folder, &mut problems);
     let files = sql_files(folder, &mut problems);
     if !files.iter().any(|file| file == SCHEMA) {
-        problems.push(Problem::new(
-            folder,
-            "there is no schema.sql, which creates the read model's tables",
-        ));
+        problems.push(Problem::new(folder, "there is no schema.sql, which creates the read model's tables"));
     }
     let mut texts = BTreeMap::new();
     for file in files {
@@ -105,11 +102,7 @@ fn read_manifest(folder: &Path, problems: &mut Vec<Problem>) -> Manifest {
         }
     };
     manifest::read(&text).unwrap_or_else(|(line, message)| {
-        problems.push(Problem {
-            file: path,
-            line,
-            message,
-        });
+        problems.push(Problem { file: path, line, message });
         Manifest::default()
     })
 }
@@ -134,12 +127,8 @@ fn sql_files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
 fn read_inside(folder: &Path, file: &str) -> Result<String, Problem> {
     let path = folder.join(file);
     let problem = |message: String| Problem::new(&path, message);
-    let real = path
-        .canonicalize()
-        .map_err(|error| problem(format!("cannot read it: {error}")))?;
-    let home = folder
-        .canonicalize()
-        .map_err(|error| problem(format!("cannot read it: {error}")))?;
+    let real = path.canonicalize().map_err(|error| problem(format!("cannot read it: {error}")))?;
+    let home = folder.canonicalize().map_err(|error| problem(format!("cannot read it: {error}")))?;
     if !real.starts_with(&home) {
         return Err(problem("it lies outside the projection's folder".into()));
     }
@@ -159,9 +148,7 @@ fn handlers(
     for (event_type, file) in &manifest.on {
         let mut problem = |message: String| problems.push(Problem::new(folder.join(MANIFEST), message));
         if file == SCHEMA || !texts.contains_key(file) {
-            problem(format!(
-                "[on] {event_type:?} names {file:?}, which is no handler in this folder"
-            ));
+            problem(format!("[on] {event_type:?} names {file:?}, which is no handler in this folder"));
         }
         match Pattern::new(event_type) {
             Ok(pattern) => on.entry(file).or_default().push(pattern),
@@ -195,17 +182,11 @@ fn handlers(
                 "it has no statement; write NULL; for a handler that does nothing",
             ));
         }
-        handlers.push(Handler {
-            file: file.clone(),
-            on: patterns,
-            sql: text.clone(),
-        });
+        handlers.push(Handler { file: file.clone(), on: patterns, sql: text.clone() });
     }
     if handlers.is_empty() && problems.is_empty() {
-        problems.push(Problem::new(
-            folder,
-            "it has no handler: a file <EventType>.sql runs for each such event",
-        ));
+        problems
+            .push(Problem::new(folder, "it has no handler: a file <EventType>.sql runs for each such event"));
     }
     handlers
 }
@@ -228,7 +209,5 @@ fn check_statements(path: &Path, text: &str, is_handler: bool, problems: &mut Ve
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

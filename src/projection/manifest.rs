@@ -27,9 +27,7 @@ pub(super) struct Manifest {
 /// Reads it; on failure the line, where known, and what is wrong.
 pub(super) fn read(text: &str) -> Result<Manifest, (Option<usize>, String)> {
     toml::from_str(text).map_err(|error| {
-        let line = error
-            .span()
-            .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         (line, error.message().to_owned())
     })
 }

@@ -70,10 +70,6 @@ impl Projection {
             add(&handler.sql);
             handler.on.iter().for_each(|pattern| add(pattern.as_str()));
         }
-        hash.finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }

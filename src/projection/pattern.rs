@@ -55,11 +55,7 @@ impl Pattern {
     /// Orders patterns by what is tried first: types before globs, longer globs before shorter ones.
     pub(super) fn rank(&self) -> (bool, std::cmp::Reverse<usize>, &str) {
         let literal = self.0.chars().filter(|c| !matches!(c, '*' | '?')).count();
-        (
-            self.is_glob(),
-            std::cmp::Reverse(if self.is_glob() { literal } else { 0 }),
-            &self.0,
-        )
+        (self.is_glob(), std::cmp::Reverse(if self.is_glob() { literal } else { 0 }), &self.0)
     }
 }
 
@@ -85,9 +81,6 @@ mod tests {
     fn types_come_before_globs_and_longer_globs_before_shorter() {
         let mut patterns = ["*", "W_*", "W_a", "W_ab*", "A"].map(|text| Pattern::new(text).unwrap());
         patterns.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        assert_eq!(
-            patterns.map(|pattern| pattern.0),
-            ["A", "W_a", "W_ab*", "W_*", "*"]
-        );
+        assert_eq!(patterns.map(|pattern| pattern.0), ["A", "W_a", "W_ab*", "W_*", "*"]);
     }
 }

@@ -16,20 +16,13 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(file: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            line: None,
-            message: message.into(),
-        }
+        Self { file: file.into(), line: None, message: message.into() }
     }
 
     /// The name of the projection that it is about, below `projections`.
     pub fn projection(&self, projections: &Path) -> Option<String> {
         let inside = self.file.strip_prefix(projections).ok()?;
-        inside
-            .iter()
-            .next()
-            .map(|name| name.to_string_lossy().into_owned())
+        inside.iter().next().map(|name| name.to_string_lossy().into_owned())
     }
 
     pub(super) fn at_line(mut self, line: usize) -> Self {

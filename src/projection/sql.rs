@@ -76,9 +76,8 @@ pub(super) fn scan(text: &str) -> Scan {
             scan.terminated = scan.atomic == 0;
             1
         } else if c.is_alphabetic() || c == '_' {
-            let length = rest
-                .find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '$'))
-                .unwrap_or(rest.len());
+            let length =
+                rest.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '$')).unwrap_or(rest.len());
             scan.word(line, rest[..length].to_uppercase());
             length
         } else {
@@ -112,12 +111,7 @@ impl Scan {
     fn begin(&mut self, line: usize, word: Option<String>) {
         if self.terminated || self.opened {
             let (nested, in_loop) = (!self.terminated, self.loops > 0);
-            self.statements.push(Statement {
-                words: Vec::new(),
-                line,
-                nested,
-                in_loop,
-            });
+            self.statements.push(Statement { words: Vec::new(), line, nested, in_loop });
             (self.terminated, self.opened) = (false, false);
         }
         if let (Some(word), Some(statement)) = (word, self.statements.last_mut())
@@ -201,20 +195,12 @@ mod tests {
     use super::*;
 
     fn first_words(text: &str) -> Vec<String> {
-        scan(text)
-            .statements
-            .into_iter()
-            .map(|statement| statement.words.join(" "))
-            .collect()
+        scan(text).statements.into_iter().map(|statement| statement.words.join(" ")).collect()
     }
 
     fn refused(text: &str, is_handler: bool) -> Vec<usize> {
         let statements = scan(text).statements;
-        statements
-            .iter()
-            .filter(|it| refusal(it, is_handler).is_some())
-            .map(|it| it.line)
-            .collect()
+        statements.iter().filter(|it| refusal(it, is_handler).is_some()).map(|it| it.line).collect()
     }
 
     #[test]
@@ -252,10 +238,7 @@ mod tests {
         ] {
             assert_eq!(refused(handler, true), [0; 0], "{handler}");
         }
-        assert_eq!(
-            refused("create table t ();\nend;\nbegin;\ncopy t from stdin", false),
-            [2, 3, 4]
-        );
+        assert_eq!(refused("create table t ();\nend;\nbegin;\ncopy t from stdin", false), [2, 3, 4]);
         let function =
             "create function f() returns int begin atomic select case when true then 1 end; select 2; end;";
         assert_eq!(refused(&format!("{function}\ncommit"), false), [2]);
@@ -263,34 +246,19 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_is_found() {
-        for text in [
-            "a\n'b",
-            "'a' || $x$\n$y$ || '\n",
-            "/* */\n/* /* */",
-            "a\n\"b",
-            "\n e'\\'",
-        ] {
+        for text in ["a\n'b", "'a' || $x$\n$y$ || '\n", "/* */\n/* /* */", "a\n\"b", "\n e'\\'"] {
             assert!(scan(text).unclosed.is_some(), "{text}");
         }
         assert_eq!(scan("a\n'b").unclosed, Some(2));
-        for text in [
-            "'it''s'",
-            "a$b",
-            "a$b$c",
-            "$$ ' $$",
-            "-- '",
-            "e'\\''",
-            "/* ' /* */ */",
-        ] {
+        for text in ["'it''s'", "a$b", "a$b$c", "$$ ' $$", "-- '", "e'\\''", "/* ' /* */ */"] {
             assert_eq!(scan(text).unclosed, None, "{text}");
         }
     }
 
     #[test]
     fn it_ends_on_anything() {
-        for text in [
-            "'", "\"", "$a$", "/*", "/* /* */", "e'\\", "$1", "é$é$", "--", "E'", "loop", "end loop",
-        ] {
+        for text in ["'", "\"", "$a$", "/*", "/* /* */", "e'\\", "$1", "é$é$", "--", "E'", "loop", "end loop"]
+        {
             scan(text);
         }
     }

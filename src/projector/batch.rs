@@ -14,11 +14,7 @@ pub(super) struct BatchSize {
 impl BatchSize {
     pub(super) fn new(most: u32, target: Duration) -> Self {
         let most = u64::from(most.max(1));
-        Self {
-            events: most.min(500),
-            most,
-            target,
-        }
+        Self { events: most.min(500), most, target }
     }
 
     pub(super) fn get(&self) -> u64 {

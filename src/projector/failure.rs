@@ -51,10 +51,7 @@ impl Failure {
     /// What PostgreSQL said, and where in the projection's files.
     pub(super) fn of(error: &sqlx::Error, compiled: &Compiled) -> Self {
         let Some(database) = error.as_database_error() else {
-            return Self {
-                message: describe(error),
-                ..Self::default()
-            };
+            return Self { message: describe(error), ..Self::default() };
         };
         let postgres = database.try_downcast_ref::<PgDatabaseError>();
         let source = postgres.and_then(|error| error.r#where()).and_then(body_line);
@@ -71,11 +68,7 @@ impl Failure {
 
     /// A failure with a reason of our own.
     pub(super) fn saying(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: Some(hint.into()),
-            ..Self::default()
-        }
+        Self { message: message.into(), hint: Some(hint.into()), ..Self::default() }
     }
 }
 
@@ -97,16 +90,8 @@ impl fmt::Display for Failure {
             write!(f, " (SQLSTATE {sqlstate})")?;
         }
         if let Some(event) = &self.event {
-            let FailedEvent {
-                position,
-                event_type,
-                stream_id,
-                version,
-            } = event;
-            write!(
-                f,
-                " at event {position}, {event_type:?}, version {version} of stream {stream_id}"
-            )?;
+            let FailedEvent { position, event_type, stream_id, version } = event;
+            write!(f, " at event {position}, {event_type:?}, version {version} of stream {stream_id}")?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "; hint: {hint}")?;

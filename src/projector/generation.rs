@@ -50,9 +50,7 @@ pub async fn rebuild_in_place(
     refuse_foreign_schema(&mut tx, name).await?;
     refuse_dependants(&mut tx, name).await?;
     execute(&mut tx, format!("drop schema if exists {name} cascade")).await?;
-    create(&mut tx, projection, name)
-        .await
-        .map_err(|error| refused_by_sql(error, projection))?;
+    create(&mut tx, projection, name).await.map_err(|error| refused_by_sql(error, projection))?;
     execute(
         &mut tx,
         format!("comment on schema {name} is '{MARK} of the projection {name}; do not write here'"),
@@ -102,23 +100,17 @@ pub async fn check_sql(
     // Under its own name, since schema.sql may say it: grant usage on schema … to ….
     let mut tx = connection.begin().await?;
     let name = projection.name.as_str();
-    let (there,): (bool,) = sqlx::query_as("select to_regnamespace($1) is not null")
-        .bind(name)
-        .fetch_one(&mut *tx)
-        .await?;
+    let (there,): (bool,) =
+        sqlx::query_as("select to_regnamespace($1) is not null").bind(name).fetch_one(&mut *tx).await?;
     if there {
         execute(&mut tx, format!("alter schema {name} rename to projectord_check")).await?;
     }
     let built = create(&mut tx, projection, name).await;
     tx.rollback().await?;
     match built {
-        Err(Wrong::Schema(error)) => problems.push(problem(
-            &error,
-            projection,
-            "schema.sql",
-            &projection.schema_sql,
-            0,
-        )?),
+        Err(Wrong::Schema(error)) => {
+            problems.push(problem(&error, projection, "schema.sql", &projection.schema_sql, 0)?)
+        }
         // Unless a handler alone was found wrong, it is the handlers together.
         Err(Wrong::Handlers(error)) if problems.is_empty() => {
             problems.push(problem(&error, projection, "", "", 0)?);
@@ -142,31 +134,17 @@ async fn create(
     projection: &Projection,
     schema: &str,
 ) -> Result<(), Wrong> {
-    execute(tx, format!("create schema {schema}"))
-        .await
-        .map_err(Wrong::Other)?;
-    execute(tx, format!("set local search_path = {schema}, pg_temp"))
-        .await
-        .map_err(Wrong::Other)?;
-    execute(tx, projection.schema_sql.clone())
-        .await
-        .map_err(Wrong::Schema)?;
+    execute(tx, format!("create schema {schema}")).await.map_err(Wrong::Other)?;
+    execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
+    execute(tx, projection.schema_sql.clone()).await.map_err(Wrong::Schema)?;
     // schema.sql may have set another path.
-    execute(tx, format!("set local search_path = {schema}, pg_temp"))
-        .await
-        .map_err(Wrong::Other)?;
+    execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
     // Alone, a handler cannot leave the loop over the events.
     for handler in &projection.handlers {
-        execute(tx, compile_alone(handler).0)
-            .await
-            .map_err(Wrong::Handlers)?;
-        execute(tx, "drop function pg_temp.projectord_check()".into())
-            .await
-            .map_err(Wrong::Other)?;
+        execute(tx, compile_alone(handler).0).await.map_err(Wrong::Handlers)?;
+        execute(tx, "drop function pg_temp.projectord_check()".into()).await.map_err(Wrong::Other)?;
     }
-    execute(tx, compile(projection).sql)
-        .await
-        .map_err(Wrong::Handlers)
+    execute(tx, compile(projection).sql).await.map_err(Wrong::Handlers)
 }
 
 /// Runs SQL that was put together from files and checked names.
@@ -200,15 +178,10 @@ fn problem(
     text: &str,
     start: usize,
 ) -> Result<Problem, sqlx::Error> {
-    let Some(database) = error
-        .as_database_error()
-        .filter(|_| classify(error) == Class::Statement)
-    else {
+    let Some(database) = error.as_database_error().filter(|_| classify(error) == Class::Statement) else {
         return Err(sqlx::Error::Protocol(error.to_string()));
     };
-    let hint = database
-        .try_downcast_ref::<PgDatabaseError>()
-        .and_then(PgDatabaseError::hint);
+    let hint = database.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
     let hint = hint.map(|hint| format!("; hint: {hint}")).unwrap_or_default();
     let code = database.code().unwrap_or_default();
     Ok(Problem {

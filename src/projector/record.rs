@@ -65,11 +65,7 @@ impl Record {
 
     /// What an operator wants.
     pub fn wanted(&self) -> Wanted {
-        if self.wanted == "paused" {
-            Wanted::Paused
-        } else {
-            Wanted::Running
-        }
+        if self.wanted == "paused" { Wanted::Paused } else { Wanted::Running }
     }
 
     /// Exactly the events up to here are reflected in the read model.
@@ -107,10 +103,7 @@ pub(super) async fn write_state(
 /// Writes down that a projection's files cannot be used. Only told, never acted upon; where PostgreSQL is
 /// away or the name is no name, the log alone says it.
 pub async fn refuse(pool: &PgPool, name: &str, reason: &str) {
-    let failure = Failure {
-        message: reason.to_owned(),
-        ..Failure::default()
-    };
+    let failure = Failure { message: reason.to_owned(), ..Failure::default() };
     let written = async {
         Record::read_or_create(pool, name).await?;
         write_state(pool, name, State::Halted, Some(&failure), 0.0).await
@@ -121,12 +114,6 @@ pub async fn refuse(pool: &PgPool, name: &str, reason: &str) {
 /// The projections that have ever run; none where PostgreSQL is away.
 pub async fn known(pool: &PgPool) -> Vec<String> {
     let names: Result<Vec<(String,)>, _> =
-        sqlx::query_as("select name from projectord.projections order by name")
-            .fetch_all(pool)
-            .await;
-    names
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(name,)| name)
-        .collect()
+        sqlx::query_as("select name from projectord.projections order by name").fetch_all(pool).await;
+    names.unwrap_or_default().into_iter().map(|(name,)| name).collect()
 }

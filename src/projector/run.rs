@@ -9,6 +9,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use super::batch::BatchSize;
 use super::failure::FailedEvent;
 use super::generation::{GenerationError, rebuild_in_place};
+use super::rate::Rate;
 use super::record::{Record, Wanted, write_state};
 use super::{Bell, Config, Failure, OnChange, Progress, State};
 use crate::backoff::Backoff;
@@ -17,8 +18,6 @@ use crate::postgres::{Class, classify, describe};
 use crate::projection::{Compiled, Projection, compile};
 use crate::shutdown::Shutdown;
 
-/// How often the rate is written down while events are applied.
-const REPORT: Duration = Duration::from_secs(1);
 /// How often a batch is tried again after a deadlock or the like before that counts as an error.
 const MOST_AGAIN: u32 = 20;
 /// The longest wait before that.
@@ -158,10 +157,7 @@ impl Projector {
                     let name = &self.projection.name;
                     let hint = format!("projectord rebuild {name}, or put the old files back");
                     return self
-                        .halt(Failure::saying(
-                            "the files have changed since the rows were made",
-                            hint,
-                        ))
+                        .halt(Failure::saying("the files have changed since the rows were made", hint))
                         .await;
                 }
             }
@@ -218,15 +214,8 @@ impl Projector {
                     if events > 0 {
                         self.batch.took(events, begun.elapsed());
                     }
-                    let state = if checkpoint == head {
-                        State::Live
-                    } else {
-                        behind(checkpoint)
-                    };
-                    self.progress.send_replace(Progress {
-                        state: Some(state),
-                        checkpoint,
-                    });
+                    let state = if checkpoint == head { State::Live } else { behind(checkpoint) };
+                    self.progress.send_replace(Progress { state: Some(state), checkpoint });
                     self.report(state, events).await?;
                     if state == State::Live {
                         self.wait_for_events().await;
@@ -275,9 +264,7 @@ impl Projector {
             }
             Err(_) => {
                 drop(connection.detach());
-                Err(sqlx::Error::Protocol(format!(
-                    "no answer from PostgreSQL within {patience:?}"
-                )))
+                Err(sqlx::Error::Protocol(format!("no answer from PostgreSQL within {patience:?}")))
             }
         }
     }
@@ -292,13 +279,9 @@ impl Projector {
         if failure.sqlstate.as_deref() == Some("PJ002") {
             return Ok(Some(failure));
         }
-        let (head,): (i64,) = sqlx::query_as("select position from projectord.log_head")
-            .fetch_one(&self.pool)
-            .await?;
-        let in_batch = self
-            .batch
-            .get()
-            .min(Position::from_sql(head).0.saturating_sub(checkpoint.0));
+        let (head,): (i64,) =
+            sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool).await?;
+        let in_batch = self.batch.get().min(Position::from_sql(head).0.saturating_sub(checkpoint.0));
         if !self.batch.failed(in_batch) {
             return Ok(None);
         }
@@ -344,17 +327,8 @@ impl Projector {
             self.state = Some(State::Backoff);
         }
         // Where PostgreSQL is away altogether, this cannot be written down either.
-        let failure = Failure {
-            message: describe(away),
-            ..Failure::default()
-        };
-        let written = write_state(
-            &self.pool,
-            &self.projection.name,
-            State::Backoff,
-            Some(&failure),
-            0.0,
-        );
+        let failure = Failure { message: describe(away), ..Failure::default() };
+        let written = write_state(&self.pool, &self.projection.name, State::Backoff, Some(&failure), 0.0);
         drop(tokio::time::timeout(wait, written).await);
         self.shutdown.within(wait).await;
     }
@@ -392,44 +366,5 @@ impl Projector {
         }
         let rate = self.rate.take();
         write_state(&self.pool, &self.projection.name, state, None, rate).await
-    }
-}
-
-/// Events per second since it was last taken.
-#[derive(Debug)]
-struct Rate {
-    since: Instant,
-    events: u64,
-    said: bool,
-}
-
-impl Default for Rate {
-    fn default() -> Self {
-        Self {
-            since: Instant::now(),
-            events: 0,
-            said: false,
-        }
-    }
-}
-
-impl Rate {
-    fn add(&mut self, events: u64) {
-        self.events += events;
-    }
-
-    /// Something to say: events, or that there are none any more.
-    fn due(&self) -> bool {
-        self.since.elapsed() >= REPORT && (self.events > 0 || self.said)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    fn take(&mut self) -> f64 {
-        let rate = self.events as f64 / self.since.elapsed().as_secs_f64().max(0.001);
-        *self = Self {
-            said: self.events > 0,
-            ..Self::default()
-        };
-        rate
     }
 }

@@ -23,11 +23,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            deadline: Duration::from_secs(10),
-            connections: 16,
-        }
+        Self { limits: Limits::default(), deadline: Duration::from_secs(10), connections: 16 }
     }
 }
 
@@ -90,10 +86,9 @@ pub(super) async fn append(
     let mut at = match expected {
         ExpectedVersion::NoStream => Version::ZERO,
         ExpectedVersion::Exact(version) => version,
-        ExpectedVersion::Any => tries
-            .until_ok(|| backend.head(stream))
-            .await
-            .map_err(|reason| unavailable(&tries, reason))?,
+        ExpectedVersion::Any => {
+            tries.until_ok(|| backend.head(stream)).await.map_err(|reason| unavailable(&tries, reason))?
+        }
     };
     loop {
         let outcome = tries
@@ -103,29 +98,15 @@ pub(super) async fn append(
         match outcome {
             Outcome::Appended | Outcome::Repeated => {
                 let repeated = matches!(outcome, Outcome::Repeated);
-                return Ok(Appended {
-                    first: at.next(),
-                    version: at.plus(commit.len()),
-                    repeated,
-                });
+                return Ok(Appended { first: at.next(), version: at.plus(commit.len()), repeated });
             }
             Outcome::Occupied { actual } if expected == ExpectedVersion::Any => at = actual,
             Outcome::Occupied { actual } => {
-                return Err(AppendError::Conflict {
-                    stream,
-                    expected,
-                    actual,
-                });
+                return Err(AppendError::Conflict { stream, expected, actual });
             }
             Outcome::OtherType { actual } => {
                 let reason = format!("the stream is of type {actual:?}, not {:?}", commit.stream_type);
-                return Err(Refusal {
-                    stream,
-                    place: String::new(),
-                    reason,
-                    too_large: false,
-                }
-                .into());
+                return Err(Refusal { stream, place: String::new(), reason, too_large: false }.into());
             }
         }
     }
@@ -155,11 +136,7 @@ struct Tries {
 impl Tries {
     fn new(deadline: Duration) -> Self {
         let backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
-        Self {
-            deadline: Instant::now() + deadline,
-            backoff,
-            count: 0,
-        }
+        Self { deadline: Instant::now() + deadline, backoff, count: 0 }
     }
 
     /// The first success, or what the last failure said.

@@ -42,11 +42,7 @@ pub enum AppendError {
 
 impl From<Refusal> for AppendError {
     fn from(refusal: Refusal) -> Self {
-        if refusal.too_large {
-            Self::TooLarge(refusal)
-        } else {
-            Self::Invalid(refusal)
-        }
+        if refusal.too_large { Self::TooLarge(refusal) } else { Self::Invalid(refusal) }
     }
 }
 

@@ -20,10 +20,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty store.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            streams: Mutex::default(),
-            settings,
-        }
+        Self { streams: Mutex::default(), settings }
     }
 
     fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, Vec<Event>>> {
@@ -63,13 +60,8 @@ impl Backend for MemoryStore {
         if actual != at {
             return Ok(Outcome::Occupied { actual });
         }
-        if let Some(first) = events
-            .first()
-            .filter(|first| first.stream_type != commit.stream_type)
-        {
-            return Ok(Outcome::OtherType {
-                actual: first.stream_type.clone(),
-            });
+        if let Some(first) = events.first().filter(|first| first.stream_type != commit.stream_type) {
+            return Ok(Outcome::OtherType { actual: first.stream_type.clone() });
         }
         let recorded_at = Utc::now();
         let new = commit.events.iter().zip(1..).map(|(event, nth)| Event {
@@ -100,11 +92,7 @@ impl Backend for MemoryStore {
             return Ok(Err(LoadError::NotFound(stream)));
         };
         let version = Version(events.len() as u64);
-        let events = events
-            .iter()
-            .filter(|event| event.version >= from)
-            .cloned()
-            .collect();
+        let events = events.iter().filter(|event| event.version >= from).cloned().collect();
         Ok(Ok(EventStream { events, version }))
     }
 }

@@ -27,10 +27,7 @@ impl PostgresStore {
     /// A store that connects when it is first used.
     pub fn new(options: &Options, settings: Settings) -> Self {
         let connections = u32::try_from(settings.connections).unwrap_or(u32::MAX);
-        Self {
-            pool: options.pool(connections),
-            settings,
-        }
+        Self { pool: options.pool(connections), settings }
     }
 
     /// Creates or updates the tables. Safe to repeat.
@@ -124,11 +121,7 @@ async fn call(
     at: Version,
     commit: &Commit,
 ) -> Result<Outcome, Failure> {
-    let types: Vec<&str> = commit
-        .events
-        .iter()
-        .map(|event| event.event_type.as_str())
-        .collect();
+    let types: Vec<&str> = commit.events.iter().map(|event| event.event_type.as_str()).collect();
     let data: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.data)).collect();
     let metadata: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.metadata)).collect();
     let (outcome, actual, actual_type): (String, i64, Option<String>) =
@@ -145,12 +138,8 @@ async fn call(
     Ok(match outcome.as_str() {
         "appended" => Outcome::Appended,
         "repeated" => Outcome::Repeated,
-        "other_type" => Outcome::OtherType {
-            actual: actual_type.unwrap_or_default(),
-        },
-        _ => Outcome::Occupied {
-            actual: Version::from_sql(actual),
-        },
+        "other_type" => Outcome::OtherType { actual: actual_type.unwrap_or_default() },
+        _ => Outcome::Occupied { actual: Version::from_sql(actual) },
     })
 }
 
@@ -187,9 +176,6 @@ impl From<Row> for Event {
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         let retry = matches!(classify(&error), Class::Away | Class::Again);
-        Self {
-            reason: describe(&error),
-            retry,
-        }
+        Self { reason: describe(&error), retry }
     }
 }

@@ -11,36 +11,15 @@ use crate::support::{text, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial(
-            "configuration::the_shipped_file_equals_the_defaults",
-            shipped_file_equals_defaults,
-        ),
-        trial(
-            "configuration::the_shipped_file_lists_every_key",
-            shipped_file_lists_every_key,
-        ),
-        trial(
-            "configuration::a_file_that_cannot_be_read_is_named",
-            unreadable_files,
-        ),
+        trial("configuration::the_shipped_file_equals_the_defaults", shipped_file_equals_defaults),
+        trial("configuration::the_shipped_file_lists_every_key", shipped_file_lists_every_key),
+        trial("configuration::a_file_that_cannot_be_read_is_named", unreadable_files),
         trial("configuration::a_mistake_is_one_line_with_file_and_key", mistakes),
-        trial(
-            "configuration::a_mistake_in_a_variable_names_the_variable",
-            mistakes_in_variables,
-        ),
+        trial("configuration::a_mistake_in_a_variable_names_the_variable", mistakes_in_variables),
         trial("configuration::all_problems_are_said_at_once", all_at_once),
-        trial(
-            "configuration::every_verb_refuses_a_wrong_configuration",
-            every_verb_refuses,
-        ),
-        trial(
-            "configuration::a_variable_wins_over_the_file_and_the_file_over_the_default",
-            precedence,
-        ),
-        trial(
-            "configuration::a_file_in_this_folder_is_found_and_none_is_needed",
-            found_or_not_needed,
-        ),
+        trial("configuration::every_verb_refuses_a_wrong_configuration", every_verb_refuses),
+        trial("configuration::a_variable_wins_over_the_file_and_the_file_over_the_default", precedence),
+        trial("configuration::a_file_in_this_folder_is_found_and_none_is_needed", found_or_not_needed),
         trial("configuration::no_password_is_ever_printed", no_password),
     ]
 }
@@ -60,12 +39,7 @@ fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Outp
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PROJECTORD_")) {
         command.env_remove(name);
     }
-    command
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(folder)
-        .output()
-        .unwrap()
+    command.args(arguments).envs(variables.iter().copied()).current_dir(folder).output().unwrap()
 }
 
 /// What it said about a configuration that is wrong, a line for each problem.
@@ -74,9 +48,7 @@ fn problems(output: &Output) -> Vec<String> {
     assert_eq!(output.status.code(), Some(78), "{out}{err}");
     assert_eq!(out, "", "a wrong configuration prints nothing but what is wrong");
     assert!(!err.contains("panicked") && !err.contains("backtrace"), "{err}");
-    let said = err
-        .strip_prefix("projectord: ")
-        .unwrap_or_else(|| panic!("{err}"));
+    let said = err.strip_prefix("projectord: ").unwrap_or_else(|| panic!("{err}"));
     said.lines().map(str::to_owned).collect()
 }
 
@@ -100,22 +72,13 @@ async fn shipped_file_lists_every_key() {
     let file = std::fs::read_to_string(repository_file()).unwrap();
     let defaults = serde_json::to_value(Config::default()).unwrap();
     for (section, keys) in defaults.as_object().unwrap() {
-        let rest = file
-            .split(&format!("\n[{section}]\n"))
-            .nth(1)
-            .unwrap_or_else(|| panic!("no [{section}]"));
+        let rest = file.split(&format!("\n[{section}]\n")).nth(1).unwrap_or_else(|| panic!("no [{section}]"));
         let lines: Vec<&str> = rest.lines().take_while(|line| !line.starts_with('[')).collect();
         for key in keys.as_object().unwrap().keys() {
             // What has no default stands there as a comment.
             let is_key = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
-            let at = lines
-                .iter()
-                .position(is_key)
-                .unwrap_or_else(|| panic!("no {section}.{key}"));
-            assert!(
-                at > 0 && lines[at - 1].starts_with("# "),
-                "{section}.{key} is not explained"
-            );
+            let at = lines.iter().position(is_key).unwrap_or_else(|| panic!("no {section}.{key}"));
+            assert!(at > 0 && lines[at - 1].starts_with("# "), "{section}.{key} is not explained");
         }
     }
 }
@@ -126,11 +89,7 @@ async fn unreadable_files() {
     std::fs::create_dir(path("a-folder")).unwrap();
     std::fs::write(path("latin1.toml"), b"# \xe9\n").unwrap();
     std::fs::write(path("closed.toml"), "").unwrap();
-    std::fs::set_permissions(
-        path("closed.toml"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o0),
-    )
-    .unwrap();
+    std::fs::set_permissions(path("closed.toml"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     for (file, reason) in [
         ("missing.toml", "No such file"),
         ("a-folder", "a folder"),
@@ -143,25 +102,15 @@ async fn unreadable_files() {
         }
         for said in [
             problem(&run_in(folder.path(), &["config", "--config", file], &[])),
-            problem(&run_in(
-                folder.path(),
-                &["config"],
-                &[("PROJECTORD_CONFIG", file)],
-            )),
+            problem(&run_in(folder.path(), &["config"], &[("PROJECTORD_CONFIG", file)])),
         ] {
-            assert!(
-                said.starts_with(&format!("{file}: ")) && said.contains(reason),
-                "{said}"
-            );
+            assert!(said.starts_with(&format!("{file}: ")) && said.contains(reason), "{said}");
         }
     }
     // The file that is there without being named is no exception.
     std::fs::create_dir(path("config.toml")).unwrap();
     let said = problem(&run_in(folder.path(), &["config"], &[]));
-    assert!(
-        said.starts_with("config.toml: ") && said.contains("folder"),
-        "{said}"
-    );
+    assert!(said.starts_with("config.toml: ") && said.contains("folder"), "{said}");
 }
 
 async fn mistakes() {
@@ -224,41 +173,23 @@ async fn mistakes() {
     for (config, wanted) in rows {
         let folder = folder_with(config);
         let said = problem(&run_in(folder.path(), &["config"], &[]));
-        assert!(
-            wanted.iter().all(|part| said.contains(part)),
-            "for {config:?}: {said}"
-        );
+        assert!(wanted.iter().all(|part| said.contains(part)), "for {config:?}: {said}");
     }
 }
 
 async fn mistakes_in_variables() {
     let folder = folder_with("[postgres]\nconnections = 5\n");
     for (name, value, wanted) in [
-        (
-            "PROJECTORD_POSTGRES__CONNECTIONS",
-            "many",
-            "postgres.connections: ",
-        ),
+        ("PROJECTORD_POSTGRES__CONNECTIONS", "many", "postgres.connections: "),
         ("PROJECTORD_POSTGRES__CONNECTIONS", "0", "postgres.connections: "),
         ("PROJECTORD_STORE__DEADLINE", "5", "store.deadline: "),
         ("PROJECTORD_STORE__URL", "http://h/d", "store.url: "),
-        (
-            "PROJECTORD_LOG__LEVLE",
-            "info",
-            "log.levle: unknown key; did you mean \"level\"",
-        ),
-        (
-            "PROJECTORD_LOGS__LEVEL",
-            "info",
-            "logs.level: unknown section; did you mean \"log\"",
-        ),
+        ("PROJECTORD_LOG__LEVLE", "info", "log.levle: unknown key; did you mean \"level\""),
+        ("PROJECTORD_LOGS__LEVEL", "info", "logs.level: unknown section; did you mean \"log\""),
         ("PROJECTORD_STORE", "rethinkdb://h/d", "store: "),
     ] {
         let said = problem(&run_in(folder.path(), &["config"], &[(name, value)]));
-        assert!(
-            said.starts_with(&format!("environment, {name}: {wanted}")),
-            "{said}"
-        );
+        assert!(said.starts_with(&format!("environment, {name}: {wanted}")), "{said}");
     }
 }
 
@@ -266,10 +197,7 @@ async fn all_at_once() {
     let folder = folder_with(
         "[postgres]\nurl = \"http://h\"\nconections = 1\n[store]\ndeadline = 5\n[projektor]\n[log]\nlevel = \"loud\"\n",
     );
-    let variables = [
-        ("PROJECTORD_STORE__CONNECTIONS", "0"),
-        ("PROJECTORD_INGEST__BATCH_BYTES", "all"),
-    ];
+    let variables = [("PROJECTORD_STORE__CONNECTIONS", "0"), ("PROJECTORD_INGEST__BATCH_BYTES", "all")];
     let said = problems(&run_in(folder.path(), &["check"], &variables));
     let keys = [
         "config.toml: postgres.url: ",
@@ -281,11 +209,7 @@ async fn all_at_once() {
         "environment, PROJECTORD_INGEST__BATCH_BYTES: ingest.batch_bytes: ",
     ];
     for key in keys {
-        assert_eq!(
-            said.iter().filter(|line| line.starts_with(key)).count(),
-            1,
-            "{key} in {said:#?}"
-        );
+        assert_eq!(said.iter().filter(|line| line.starts_with(key)).count(), 1, "{key} in {said:#?}");
     }
     assert_eq!(said.len(), keys.len(), "{said:#?}");
     // A file that cannot be parsed hides nothing of what the environment has wrong.
@@ -312,73 +236,37 @@ async fn every_verb_refuses() {
         &["config"],
     ] {
         let said = problem(&run_in(folder.path(), arguments, &[]));
-        assert!(
-            said.starts_with("config.toml: store.deadline: "),
-            "{arguments:?}: {said}"
-        );
+        assert!(said.starts_with("config.toml: store.deadline: "), "{arguments:?}: {said}");
     }
 }
 
 /// The line of `projectord config` for a key of a section.
 fn setting(printed: &str, section: &str, key: &str) -> String {
-    let rest = printed
-        .split(&format!("[{section}]\n"))
-        .nth(1)
-        .unwrap_or_else(|| panic!("{printed}"));
+    let rest = printed.split(&format!("[{section}]\n")).nth(1).unwrap_or_else(|| panic!("{printed}"));
     let mut lines = rest.lines().take_while(|line| !line.is_empty());
-    lines
-        .find(|line| line.starts_with(&format!("{key} =")))
-        .unwrap_or_else(|| panic!("{printed}"))
-        .to_owned()
+    lines.find(|line| line.starts_with(&format!("{key} ="))).unwrap_or_else(|| panic!("{printed}")).to_owned()
 }
 
 async fn precedence() {
     let folder = folder_with("[store]\nconnections = 5\n[postgres]\nconnections = 6\n");
-    std::fs::rename(
-        folder.path().join("config.toml"),
-        folder.path().join("other.toml"),
-    )
-    .unwrap();
-    let variables = [
-        ("PROJECTORD_POSTGRES__CONNECTIONS", "7"),
-        ("PROJECTORD_STORE__DEADLINE", "1m 30s"),
-    ];
+    std::fs::rename(folder.path().join("config.toml"), folder.path().join("other.toml")).unwrap();
+    let variables = [("PROJECTORD_POSTGRES__CONNECTIONS", "7"), ("PROJECTORD_STORE__DEADLINE", "1m 30s")];
     let output = run_in(folder.path(), &["config", "--config", "other.toml"], &variables);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
     for (section, key, value, source) in [
         ("store", "connections", "5", "# other.toml"),
-        (
-            "postgres",
-            "connections",
-            "7",
-            "# environment, PROJECTORD_POSTGRES__CONNECTIONS",
-        ),
-        (
-            "store",
-            "deadline",
-            "\"1m 30s\"",
-            "# environment, PROJECTORD_STORE__DEADLINE",
-        ),
+        ("postgres", "connections", "7", "# environment, PROJECTORD_POSTGRES__CONNECTIONS"),
+        ("store", "deadline", "\"1m 30s\"", "# environment, PROJECTORD_STORE__DEADLINE"),
         ("projector", "max_batch", "20000", "# default"),
         ("store", "url", "", "# default"),
     ] {
         let line = setting(&printed, section, key);
-        assert!(
-            line.starts_with(&format!("{key} = {value}")) && line.ends_with(source),
-            "{line}"
-        );
+        assert!(line.starts_with(&format!("{key} = {value}")) && line.ends_with(source), "{line}");
     }
     // Every key is there, and no colour where nobody looks.
-    for (section, keys) in serde_json::to_value(Config::default())
-        .unwrap()
-        .as_object()
-        .unwrap()
-    {
-        keys.as_object()
-            .unwrap()
-            .keys()
-            .for_each(|key| drop(setting(&printed, section, key)));
+    for (section, keys) in serde_json::to_value(Config::default()).unwrap().as_object().unwrap() {
+        keys.as_object().unwrap().keys().for_each(|key| drop(setting(&printed, section, key)));
     }
     assert!(!printed.contains('\x1b'));
 }
@@ -386,10 +274,7 @@ async fn precedence() {
 async fn found_or_not_needed() {
     let folder = folder_with("[log]\nlevel = \"debug\"\n");
     let printed = text(&run_in(folder.path(), &["config"], &[]).stdout);
-    assert!(
-        setting(&printed, "log", "level").ends_with("# config.toml"),
-        "{printed}"
-    );
+    assert!(setting(&printed, "log", "level").ends_with("# config.toml"), "{printed}");
     let empty = tempfile::tempdir().unwrap();
     let output = run_in(empty.path(), &["config"], &[]);
     assert!(output.status.success());
@@ -404,19 +289,11 @@ async fn no_password() {
     let (postgres, rethinkdb) = (url("postgres", ":1/d"), url("rethinkdb", ":1/d"));
     // Shown where they are right, with the password masked.
     let folder = tempfile::tempdir().unwrap();
-    let both = [
-        ("PROJECTORD_POSTGRES__URL", postgres.as_str()),
-        ("PROJECTORD_STORE__URL", rethinkdb.as_str()),
-    ];
+    let both =
+        [("PROJECTORD_POSTGRES__URL", postgres.as_str()), ("PROJECTORD_STORE__URL", rethinkdb.as_str())];
     let printed = text(&run_in(folder.path(), &["config"], &both).stdout);
-    assert!(
-        printed.contains("postgres://writer:***@127.0.0.1:1/d"),
-        "{printed}"
-    );
-    assert!(
-        printed.contains("rethinkdb://writer:***@127.0.0.1:1/d"),
-        "{printed}"
-    );
+    assert!(printed.contains("postgres://writer:***@127.0.0.1:1/d"), "{printed}");
+    assert!(printed.contains("rethinkdb://writer:***@127.0.0.1:1/d"), "{printed}");
     assert!(!printed.contains(SECRET), "{printed}");
 
     // And never where they are wrong, or stand in the wrong place.

@@ -65,9 +65,7 @@ async fn rethink() -> Store {
 }
 
 fn events(range: std::ops::RangeInclusive<u64>) -> Vec<NewEvent> {
-    range
-        .map(|n| NewEvent::from_json("Counted", json!({ "n": n })))
-        .collect()
+    range.map(|n| NewEvent::from_json("Counted", json!({ "n": n }))).collect()
 }
 
 fn commit(range: std::ops::RangeInclusive<u64>) -> Commit {
@@ -79,62 +77,35 @@ async fn numbers(store: &Store, stream: StreamId) -> Vec<u64> {
     assert_eq!(loaded.version.0, loaded.events.len() as u64);
     let versions: Vec<u64> = loaded.events.iter().map(|event| event.version.0).collect();
     assert_eq!(versions, (1..=loaded.version.0).collect::<Vec<_>>());
-    loaded
-        .events
-        .iter()
-        .map(|event| event.data["n"].as_u64().unwrap())
-        .collect()
+    loaded.events.iter().map(|event| event.data["n"].as_u64().unwrap()).collect()
 }
 
 async fn what_is_appended_is_loaded_in_order(store: Store) {
     let stream = StreamId::random();
     let first = commit(1..=3);
-    let done = store
-        .append_to_stream(stream, ExpectedVersion::NoStream, first.clone())
-        .await
-        .unwrap();
+    let done = store.append_to_stream(stream, ExpectedVersion::NoStream, first.clone()).await.unwrap();
     assert_eq!((done.first, done.version), (Version(1), Version(3)));
-    let done = store
-        .append_to_stream(stream, ExpectedVersion::Exact(Version(3)), commit(4..=4))
-        .await
-        .unwrap();
+    let done =
+        store.append_to_stream(stream, ExpectedVersion::Exact(Version(3)), commit(4..=4)).await.unwrap();
     assert_eq!((done.first, done.version), (Version(4), Version(4)));
     assert_eq!(numbers(&store, stream).await, [1, 2, 3, 4]);
     let event = &store.load_stream(stream, Version(1)).await.unwrap().events[0];
     assert_eq!((event.stream_id, event.commit_id), (stream, first.id));
-    assert_eq!(
-        (event.stream_type.as_str(), event.event_type.as_str()),
-        ("counter", "Counted")
-    );
+    assert_eq!((event.stream_type.as_str(), event.event_type.as_str()), ("counter", "Counted"));
     assert_eq!(event.metadata, json!({}));
 }
 
 async fn an_unknown_stream_is_not_found(store: Store) {
     let stream = StreamId::random();
-    assert_eq!(
-        store.load_stream(stream, Version(1)).await,
-        Err(LoadError::NotFound(stream))
-    );
+    assert_eq!(store.load_stream(stream, Version(1)).await, Err(LoadError::NotFound(stream)));
 }
 
 async fn no_stream_conflicts_with_a_stream(store: Store) {
     let stream = StreamId::random();
-    store
-        .append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=2))
-        .await
-        .unwrap();
-    let again = store
-        .append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=2))
-        .await;
+    store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=2)).await.unwrap();
+    let again = store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=2)).await;
     let expected = ExpectedVersion::NoStream;
-    assert_eq!(
-        again,
-        Err(AppendError::Conflict {
-            stream,
-            expected,
-            actual: Version(2)
-        })
-    );
+    assert_eq!(again, Err(AppendError::Conflict { stream, expected, actual: Version(2) }));
 }
 
 async fn exact_conflicts_with_any_other_version(store: Store) {
@@ -142,30 +113,13 @@ async fn exact_conflicts_with_any_other_version(store: Store) {
     for wrong in [1, 7] {
         let expected = ExpectedVersion::Exact(Version(wrong));
         let outcome = store.append_to_stream(stream, expected, commit(1..=1)).await;
-        assert_eq!(
-            outcome,
-            Err(AppendError::Conflict {
-                stream,
-                expected,
-                actual: Version(0)
-            })
-        );
+        assert_eq!(outcome, Err(AppendError::Conflict { stream, expected, actual: Version(0) }));
     }
-    store
-        .append_to_stream(stream, ExpectedVersion::Exact(Version(0)), commit(1..=3))
-        .await
-        .unwrap();
+    store.append_to_stream(stream, ExpectedVersion::Exact(Version(0)), commit(1..=3)).await.unwrap();
     for wrong in [0, 1, 2, 4, 9] {
         let expected = ExpectedVersion::Exact(Version(wrong));
         let outcome = store.append_to_stream(stream, expected, commit(9..=9)).await;
-        assert_eq!(
-            outcome,
-            Err(AppendError::Conflict {
-                stream,
-                expected,
-                actual: Version(3)
-            })
-        );
+        assert_eq!(outcome, Err(AppendError::Conflict { stream, expected, actual: Version(3) }));
     }
     assert_eq!(numbers(&store, stream).await, [1, 2, 3]);
 }
@@ -173,10 +127,7 @@ async fn exact_conflicts_with_any_other_version(store: Store) {
 async fn any_appends_at_the_end(store: Store) {
     let stream = StreamId::random();
     for n in 1..=5 {
-        let done = store
-            .append_to_stream(stream, ExpectedVersion::Any, commit(n..=n))
-            .await
-            .unwrap();
+        let done = store.append_to_stream(stream, ExpectedVersion::Any, commit(n..=n)).await.unwrap();
         assert_eq!(done.version, Version(n));
     }
     assert_eq!(numbers(&store, stream).await, [1, 2, 3, 4, 5]);
@@ -184,53 +135,26 @@ async fn any_appends_at_the_end(store: Store) {
 
 async fn a_commit_is_all_or_nothing(store: Store) {
     let stream = StreamId::random();
-    store
-        .append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=1))
-        .await
-        .unwrap();
+    store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=1)).await.unwrap();
     let mut half_bad = commit(2..=4);
     half_bad.events[1].data = json!({ "n": "\0" });
-    store
-        .append_to_stream(stream, ExpectedVersion::Exact(Version(1)), half_bad)
-        .await
-        .unwrap_err();
+    store.append_to_stream(stream, ExpectedVersion::Exact(Version(1)), half_bad).await.unwrap_err();
     assert_eq!(numbers(&store, stream).await, [1]);
 }
 
 async fn the_same_commit_again_is_success(store: Store) {
     let stream = StreamId::random();
     let (first, second) = (commit(1..=2), commit(3..=4));
-    let one = store
-        .append_to_stream(stream, ExpectedVersion::NoStream, first.clone())
-        .await
-        .unwrap();
+    let one = store.append_to_stream(stream, ExpectedVersion::NoStream, first.clone()).await.unwrap();
     let at = ExpectedVersion::Exact(Version(2));
     let two = store.append_to_stream(stream, at, second.clone()).await.unwrap();
     for n in 5..=8 {
-        store
-            .append_to_stream(stream, ExpectedVersion::Any, commit(n..=n))
-            .await
-            .unwrap();
+        store.append_to_stream(stream, ExpectedVersion::Any, commit(n..=n)).await.unwrap();
     }
-    let again = store
-        .append_to_stream(stream, ExpectedVersion::NoStream, first)
-        .await
-        .unwrap();
-    assert_eq!(
-        again,
-        Appended {
-            repeated: true,
-            ..one
-        }
-    );
+    let again = store.append_to_stream(stream, ExpectedVersion::NoStream, first).await.unwrap();
+    assert_eq!(again, Appended { repeated: true, ..one });
     let again = store.append_to_stream(stream, at, second).await.unwrap();
-    assert_eq!(
-        again,
-        Appended {
-            repeated: true,
-            ..two
-        }
-    );
+    assert_eq!(again, Appended { repeated: true, ..two });
     assert!(!one.repeated && !two.repeated);
     assert_eq!(numbers(&store, stream).await, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
@@ -238,31 +162,17 @@ async fn the_same_commit_again_is_success(store: Store) {
 async fn a_commit_id_elsewhere_in_the_stream_is_a_conflict(store: Store) {
     let stream = StreamId::random();
     let first = commit(1..=3);
-    store
-        .append_to_stream(stream, ExpectedVersion::NoStream, first.clone())
-        .await
-        .unwrap();
+    store.append_to_stream(stream, ExpectedVersion::NoStream, first.clone()).await.unwrap();
     let expected = ExpectedVersion::Exact(Version(1));
     let outcome = store.append_to_stream(stream, expected, first).await;
-    assert_eq!(
-        outcome,
-        Err(AppendError::Conflict {
-            stream,
-            expected,
-            actual: Version(3)
-        })
-    );
+    assert_eq!(outcome, Err(AppendError::Conflict { stream, expected, actual: Version(3) }));
 }
 
 async fn any_may_be_raced(store: Store) {
     let stream = StreamId::random();
     let writers = (1..=8).map(|n| {
         let store = Arc::clone(&store);
-        tokio::spawn(async move {
-            store
-                .append_to_stream(stream, ExpectedVersion::Any, commit(n..=n))
-                .await
-        })
+        tokio::spawn(async move { store.append_to_stream(stream, ExpectedVersion::Any, commit(n..=n)).await })
     });
     for writer in writers.collect::<Vec<_>>() {
         writer.await.unwrap().unwrap();
@@ -274,14 +184,8 @@ async fn any_may_be_raced(store: Store) {
 
 async fn loading_begins_at_a_version(store: Store) {
     let stream = StreamId::random();
-    store
-        .append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=40))
-        .await
-        .unwrap();
-    store
-        .append_to_stream(stream, ExpectedVersion::Any, commit(41..=45))
-        .await
-        .unwrap();
+    store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=40)).await.unwrap();
+    store.append_to_stream(stream, ExpectedVersion::Any, commit(41..=45)).await.unwrap();
     for from in [0, 1, 2, 39, 40, 41, 45] {
         let loaded = store.load_stream(stream, Version(from)).await.unwrap();
         let versions: Vec<u64> = loaded.events.iter().map(|event| event.version.0).collect();
@@ -293,18 +197,12 @@ async fn loading_begins_at_a_version(store: Store) {
         assert_eq!((beyond.events.len(), beyond.version), (0, Version(45)));
     }
     let nothing = StreamId::random();
-    assert_eq!(
-        store.load_stream(nothing, Version(1_000_000)).await,
-        Err(LoadError::NotFound(nothing))
-    );
+    assert_eq!(store.load_stream(nothing, Version(1_000_000)).await, Err(LoadError::NotFound(nothing)));
 }
 
 async fn a_stream_keeps_its_type(store: Store) {
     let stream = StreamId::random();
-    store
-        .append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=1))
-        .await
-        .unwrap();
+    store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=1)).await.unwrap();
     let other = Commit::new("invoice", events(2..=2));
     let outcome = store.append_to_stream(stream, ExpectedVersion::Any, other).await;
     assert!(matches!(outcome, Err(AppendError::Invalid(_))), "{outcome:?}");
@@ -315,16 +213,10 @@ async fn what_breaks_a_rule_is_refused(store: Store) {
     let deep = |depth: usize| (1..depth).fold(json!(1), |inner, _| json!([inner]));
     let with = |data: Value| Commit::new("counter", vec![NewEvent::from_json("E", data)]);
     let typed = |event_type: &str| Commit::new("counter", vec![NewEvent::from_json(event_type, json!({}))]);
-    let too_large = [
-        ("bytes", with(json!("x".repeat(1 << 20)))),
-        ("events", commit(1..=1001)),
-    ];
+    let too_large = [("bytes", with(json!("x".repeat(1 << 20)))), ("events", commit(1..=1001))];
     for (rule, commit) in too_large {
         let outcome = store.append_to_stream(stream, ExpectedVersion::Any, commit).await;
-        assert!(
-            matches!(outcome, Err(AppendError::TooLarge(_))),
-            "{rule}: {outcome:?}"
-        );
+        assert!(matches!(outcome, Err(AppendError::TooLarge(_))), "{rule}: {outcome:?}");
     }
     let invalid = [
         ("nul in a value", with(json!({"a": ["x\0"]}))),
@@ -334,10 +226,7 @@ async fn what_breaks_a_rule_is_refused(store: Store) {
             Commit::new("counter", vec![event])
         }),
         ("large integer", with(json!({"n": 9_007_199_254_740_992_u64}))),
-        (
-            "large negative integer",
-            with(json!({"n": -9_007_199_254_740_992_i64})),
-        ),
+        ("large negative integer", with(json!({"n": -9_007_199_254_740_992_i64}))),
         ("reserved key", with(json!({"a": {"$reql_type$": "TIME"}}))),
         ("depth 65", with(deep(65))),
         ("no events", Commit::new("counter", vec![])),
@@ -348,35 +237,16 @@ async fn what_breaks_a_rule_is_refused(store: Store) {
     ];
     for (rule, commit) in invalid {
         let outcome = store.append_to_stream(stream, ExpectedVersion::Any, commit).await;
-        assert!(
-            matches!(outcome, Err(AppendError::Invalid(_))),
-            "{rule}: {outcome:?}"
-        );
+        assert!(matches!(outcome, Err(AppendError::Invalid(_))), "{rule}: {outcome:?}");
     }
-    assert_eq!(
-        store.load_stream(stream, Version(1)).await,
-        Err(LoadError::NotFound(stream))
-    );
-    for data in [
-        deep(64),
-        json!(9_007_199_254_740_991_u64),
-        json!(1e300),
-        json!("x".repeat((1 << 20) - 100)),
-    ] {
-        store
-            .append_to_stream(stream, ExpectedVersion::Any, with(data))
-            .await
-            .unwrap();
+    assert_eq!(store.load_stream(stream, Version(1)).await, Err(LoadError::NotFound(stream)));
+    for data in [deep(64), json!(9_007_199_254_740_991_u64), json!(1e300), json!("x".repeat((1 << 20) - 100))]
+    {
+        store.append_to_stream(stream, ExpectedVersion::Any, with(data)).await.unwrap();
     }
     let odd = "Typ 'x'; DROP TABLE orders;--\n\"ü\"";
-    store
-        .append_to_stream(stream, ExpectedVersion::Any, typed(odd))
-        .await
-        .unwrap();
-    assert_eq!(
-        store.load_stream(stream, Version(5)).await.unwrap().events[0].event_type,
-        odd
-    );
+    store.append_to_stream(stream, ExpectedVersion::Any, typed(odd)).await.unwrap();
+    assert_eq!(store.load_stream(stream, Version(5)).await.unwrap().events[0].event_type, odd);
 }
 
 async fn sixteen_writers_have_one_winner_a_version(store: Store) {
@@ -403,14 +273,8 @@ async fn sixteen_writers_have_one_winner_a_version(store: Store) {
 
 async fn long_streams_load_whole(store: Store) {
     let stream = StreamId::random();
-    store
-        .append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=600))
-        .await
-        .unwrap();
-    store
-        .append_to_stream(stream, ExpectedVersion::Any, commit(601..=1000))
-        .await
-        .unwrap();
+    store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=600)).await.unwrap();
+    store.append_to_stream(stream, ExpectedVersion::Any, commit(601..=1000)).await.unwrap();
     assert_eq!(numbers(&store, stream).await, (1..=1000).collect::<Vec<_>>());
 }
 
@@ -420,9 +284,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         (-(1_i64 << 53) + 1..1_i64 << 53).prop_map(Value::from),
-        any::<f64>()
-            .prop_filter("JSON has no NaN", |number| number.is_finite())
-            .prop_map(Value::from),
+        any::<f64>().prop_filter("JSON has no NaN", |number| number.is_finite()).prop_map(Value::from),
         "[^\0]{0,12}".prop_map(Value::from),
     ];
     leaf.prop_recursive(5, 40, 6, |inner| {
@@ -443,9 +305,7 @@ fn same(left: &Value, right: &Value) -> bool {
         }
         (Value::Object(left), Value::Object(right)) => {
             left.len() == right.len()
-                && left
-                    .iter()
-                    .all(|(key, value)| right.get(key).is_some_and(|other| same(value, other)))
+                && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| same(value, other)))
         }
         _ => left == right,
     }
@@ -453,40 +313,24 @@ fn same(left: &Value, right: &Value) -> bool {
 
 async fn every_json_shape_survives(store: Store) {
     let mut runner = TestRunner::default();
-    let mut shapes: Vec<Value> = (0..300)
-        .map(|_| any_json().new_tree(&mut runner).unwrap().current())
-        .collect();
+    let mut shapes: Vec<Value> =
+        (0..300).map(|_| any_json().new_tree(&mut runner).unwrap().current()).collect();
     shapes.extend([
         json!([69, [1, 2]]),
         json!([[15, ["events"]]]),
         json!({"$reql": 1, "": [], "é\u{10ffff}": {}}),
     ]);
-    shapes.extend([
-        json!(1e300),
-        json!(5e-324),
-        json!(1.797_693_134_862_315_7e308),
-        json!(0.1),
-        json!(-0.0),
-    ]);
+    shapes.extend([json!(1e300), json!(5e-324), json!(1.797_693_134_862_315_7e308), json!(0.1), json!(-0.0)]);
     for chunk in shapes.chunks(100) {
         let stream = StreamId::random();
-        let events = chunk
-            .iter()
-            .map(|data| NewEvent::from_json("Shape", data.clone()).with_metadata(data.clone()));
+        let events =
+            chunk.iter().map(|data| NewEvent::from_json("Shape", data.clone()).with_metadata(data.clone()));
         let commit = Commit::new("shapes", events.collect()).with_id(CommitId::random());
-        store
-            .append_to_stream(stream, ExpectedVersion::NoStream, commit)
-            .await
-            .unwrap();
+        store.append_to_stream(stream, ExpectedVersion::NoStream, commit).await.unwrap();
         let loaded = store.load_stream(stream, Version(1)).await.unwrap();
         for (event, given) in loaded.events.iter().zip(chunk) {
             assert!(same(&event.data, given), "stored {} as {}", given, event.data);
-            assert!(
-                same(&event.metadata, given),
-                "stored {} as {}",
-                given,
-                event.metadata
-            );
+            assert!(same(&event.metadata, given), "stored {} as {}", given, event.metadata);
         }
     }
 }

@@ -13,42 +13,18 @@ pub fn trials() -> Vec<Trial> {
         trial("folders::a_name_that_is_none_is_refused", names),
         trial("folders::a_file_that_cannot_be_used_is_named", files),
         trial("folders::what_leads_out_of_the_folder_is_refused", outside),
-        trial(
-            "folders::a_mistake_in_the_manifest_is_named_with_its_line",
-            manifests,
-        ),
+        trial("folders::a_mistake_in_the_manifest_is_named_with_its_line", manifests),
         trial("folders::a_mapping_that_cannot_be_meant_is_refused", mappings),
-        trial(
-            "folders::what_would_end_the_transaction_or_the_batch_is_refused",
-            forbidden_statements,
-        ),
-        trial(
-            "folders::a_quote_that_is_not_closed_is_refused_with_its_line",
-            unclosed,
-        ),
-        trial(
-            "folders::a_syntax_error_is_named_with_file_and_line",
-            syntax_errors,
-        ),
-        trial(
-            "folders::a_syntax_error_halts_that_projection_alone",
-            syntax_error_halts,
-        ),
+        trial("folders::what_would_end_the_transaction_or_the_batch_is_refused", forbidden_statements),
+        trial("folders::a_quote_that_is_not_closed_is_refused_with_its_line", unclosed),
+        trial("folders::a_syntax_error_is_named_with_file_and_line", syntax_errors),
+        trial("folders::a_syntax_error_halts_that_projection_alone", syntax_error_halts),
         trial("folders::check_changes_nothing", check_changes_nothing),
-        trial(
-            "folders::check_says_what_it_could_not_check",
-            check_without_schema,
-        ),
+        trial("folders::check_says_what_it_could_not_check", check_without_schema),
         trial("folders::a_missing_folder_is_named", missing_folder),
         trial("folders::drafts_and_other_files_are_left_out", left_out),
-        trial(
-            "folders::a_schema_of_somebody_elses_is_left_alone",
-            foreign_schema,
-        ),
-        trial(
-            "folders::a_missing_table_or_column_halts_at_the_first_such_event",
-            missing_names,
-        ),
+        trial("folders::a_schema_of_somebody_elses_is_left_alone", foreign_schema),
+        trial("folders::a_missing_table_or_column_halts_at_the_first_such_event", missing_names),
         trial("folders::a_handler_cannot_commit_by_stealth", hidden_commit),
     ]
 }
@@ -92,10 +68,7 @@ fn assert_problems<P: AsRef<str>>(project: &Project, wanted: &[(P, &str)]) {
     for (place, reason) in wanted {
         let begin = format!("problem: projections/{}: ", place.as_ref());
         let lines: Vec<&str> = out.lines().filter(|line| line.starts_with(&begin)).collect();
-        assert!(
-            lines.len() == 1 && lines[0].contains(reason),
-            "{begin}… {reason} …, not once in\n{out}"
-        );
+        assert!(lines.len() == 1 && lines[0].contains(reason), "{begin}… {reason} …, not once in\n{out}");
     }
     assert_eq!(out.lines().count(), wanted.len(), "{out}");
     let plural = if wanted.len() == 1 { "" } else { "s" };
@@ -107,13 +80,7 @@ async fn assert_others_go_on(project: &Project) {
     let output = project.run(&["run", "--until-caught-up"]);
     let err = text(&output.stderr);
     assert!(!err.contains("panicked") && err.contains("\"ERROR\""), "{err}");
-    assert_eq!(
-        project
-            .value("select string_agg(status, ',') from orders.orders")
-            .await,
-        "created",
-        "{err}"
-    );
+    assert_eq!(project.value("select string_agg(status, ',') from orders.orders").await, "created", "{err}");
 }
 
 async fn names() {
@@ -156,12 +123,7 @@ async fn files() {
     ] {
         write_with(&project, name, file, bytes);
     }
-    for name in [
-        "no_schema",
-        "no_handler",
-        "handler_is_a_folder",
-        "manifest_is_a_folder",
-    ] {
+    for name in ["no_schema", "no_handler", "handler_is_a_folder", "manifest_is_a_folder"] {
         write_good(&project, name);
     }
     let path = |inside: &str| project.projections().join(inside);
@@ -191,14 +153,7 @@ async fn outside() {
     let project = project().await;
     let outside = project.folder.path().join("outside.sql");
     std::fs::write(&outside, "insert into t values (1);").unwrap();
-    let names = [
-        "linked",
-        "linked_schema",
-        "linked_manifest",
-        "linked_nowhere",
-        "dotted",
-        "absolute",
-    ];
+    let names = ["linked", "linked_schema", "linked_manifest", "linked_nowhere", "dotted", "absolute"];
     for name in names {
         write_good(&project, name);
     }
@@ -206,38 +161,17 @@ async fn outside() {
     symlink(&outside, path("linked/B.sql")).unwrap();
     std::fs::remove_file(path("linked_schema/schema.sql")).unwrap();
     symlink("../../outside.sql", path("linked_schema/schema.sql")).unwrap();
-    symlink(
-        "../orders/projection.toml",
-        path("linked_manifest/projection.toml"),
-    )
-    .unwrap();
+    symlink("../orders/projection.toml", path("linked_manifest/projection.toml")).unwrap();
     symlink("nowhere.sql", path("linked_nowhere/B.sql")).unwrap();
-    project.write(
-        "dotted",
-        "projection.toml",
-        "[on]\n\"X\" = \"../orders/OrderCreated.sql\"\n",
-    );
-    project.write(
-        "absolute",
-        "projection.toml",
-        &format!("[on]\n\"X\" = {outside:?}\n"),
-    );
+    project.write("dotted", "projection.toml", "[on]\n\"X\" = \"../orders/OrderCreated.sql\"\n");
+    project.write("absolute", "projection.toml", &format!("[on]\n\"X\" = {outside:?}\n"));
     let wanted = [
         ("linked/B.sql", "outside the projection's folder"),
         ("linked_schema/schema.sql", "outside the projection's folder"),
-        (
-            "linked_manifest/projection.toml",
-            "outside the projection's folder",
-        ),
+        ("linked_manifest/projection.toml", "outside the projection's folder"),
         ("linked_nowhere/B.sql", "No such file"),
-        (
-            "dotted/projection.toml",
-            "\"../orders/OrderCreated.sql\", which is no handler in this folder",
-        ),
-        (
-            "absolute/projection.toml",
-            "outside.sql\", which is no handler in this folder",
-        ),
+        ("dotted/projection.toml", "\"../orders/OrderCreated.sql\", which is no handler in this folder"),
+        ("absolute/projection.toml", "outside.sql\", which is no handler in this folder"),
     ];
     assert_problems(&project, &wanted);
     assert_others_go_on(&project).await;
@@ -264,10 +198,7 @@ async fn manifests() {
         write_with(&project, name, "projection.toml", manifest);
     }
     let wanted = [
-        (
-            "unknown_key/projection.toml:2",
-            "`on_eror`, expected one of `description`, `on_error`, `on`",
-        ),
+        ("unknown_key/projection.toml:2", "`on_eror`, expected one of `description`, `on_error`, `on`"),
         ("unknown_section/projection.toml:2", "`no`"),
         ("unknown_value/projection.toml:3", "`skip`"),
         ("wrong_kind/projection.toml:1", "string"),
@@ -295,10 +226,7 @@ async fn mappings() {
     }
     project.write("two_files", "B.sql", "insert into t values (1);");
     let wanted = [
-        (
-            "missing_file/projection.toml",
-            "[on] \"X\" names \"B.sql\", which is no handler",
-        ),
+        ("missing_file/projection.toml", "[on] \"X\" names \"B.sql\", which is no handler"),
         ("schema_as_handler/projection.toml", "which is no handler"),
         ("no_type/projection.toml", "cannot be empty"),
         ("long_type/projection.toml", "200 bytes"),
@@ -334,17 +262,9 @@ async fn forbidden_statements() {
     for (name, file, sql, _) in rows {
         write_with(&project, name, file, sql);
     }
-    assert_problems(
-        &project,
-        &rows.map(|(name, file, _, reason)| (format!("{name}/{file}:2"), reason)),
-    );
+    assert_problems(&project, &rows.map(|(name, file, _, reason)| (format!("{name}/{file}:2"), reason)));
     assert_others_go_on(&project).await;
-    assert_eq!(
-        project
-            .value("select count(*) from pg_namespace where nspname ~ '^schema_'")
-            .await,
-        "0"
-    );
+    assert_eq!(project.value("select count(*) from pg_namespace where nspname ~ '^schema_'").await, "0");
 }
 
 async fn unclosed() {
@@ -355,21 +275,14 @@ async fn unclosed() {
         ("quoted_name", "A.sql", "insert into\n \"t values (1);"),
         ("dollar", "A.sql", "perform\n $x$ $y$;"),
         ("block_comment", "A.sql", "null;\n/* /* */ null;"),
-        (
-            "in_schema",
-            "schema.sql",
-            "create table t (n bigint);\ncomment on table t is 'x;",
-        ),
+        ("in_schema", "schema.sql", "create table t (n bigint);\ncomment on table t is 'x;"),
     ];
     for (name, file, sql) in rows {
         write_with(&project, name, file, sql);
         // Together with the next handler it might be closed, and say something else.
         project.write(name, "B.sql", "insert into t values (1); -- it's\n");
     }
-    assert_problems(
-        &project,
-        &rows.map(|(name, file, _)| (format!("{name}/{file}:2"), "not closed")),
-    );
+    assert_problems(&project, &rows.map(|(name, file, _)| (format!("{name}/{file}:2"), "not closed")));
     assert_others_go_on(&project).await;
 }
 
@@ -399,12 +312,7 @@ async fn syntax_errors() {
     }
     // What some editors put before a text is no error.
     write_with(&project, "marked", "A.sql", "\u{feff}insert into t values (1);");
-    write_with(
-        &project,
-        "marked",
-        "schema.sql",
-        "\u{feff}create table t (n bigint);",
-    );
+    write_with(&project, "marked", "schema.sql", "\u{feff}create table t (n bigint);");
     project.ok(&["check"]);
 }
 
@@ -420,16 +328,9 @@ async fn syntax_error_halts() {
         let row = format!(
             "select row(state, error->>'sqlstate') from projectord.projections where name = '{name}'"
         );
-        assert_eq!(
-            project.value(&row).await,
-            format!("(halted,{sqlstate})"),
-            "{name}"
-        );
+        assert_eq!(project.value(&row).await, format!("(halted,{sqlstate})"), "{name}");
         // Nothing of it was made.
-        assert_eq!(
-            project.value(&format!("select to_regnamespace('{name}')")).await,
-            ""
-        );
+        assert_eq!(project.value(&format!("select to_regnamespace('{name}')")).await, "");
     }
     assert_eq!(project.value("select count(*) from orders.orders").await, "1");
     // With the file put right, the next start goes on.
@@ -445,20 +346,9 @@ async fn check_changes_nothing() {
                           || ',' || (select count(*) from pg_proc) || ',' || (select count(*) from projectord.projections)
                         from pg_namespace where nspname !~ '^pg_'";
     let before = project.value(everything).await;
-    assert_eq!(
-        project.ok(&["check"]),
-        "ok: configuration and projections good, orders\n"
-    );
-    write_with(
-        &project,
-        "bad",
-        "schema.sql",
-        "create table t (n bigint);\ncreate table t (n bigint);",
-    );
-    assert_problems(
-        &project,
-        &[("bad/schema.sql", "\"t\" already exists (SQLSTATE 42P07)")],
-    );
+    assert_eq!(project.ok(&["check"]), "ok: configuration and projections good, orders\n");
+    write_with(&project, "bad", "schema.sql", "create table t (n bigint);\ncreate table t (n bigint);");
+    assert_problems(&project, &[("bad/schema.sql", "\"t\" already exists (SQLSTATE 42P07)")]);
     assert_eq!(project.value(everything).await, before);
     // Also while the read models are there.
     std::fs::remove_dir_all(project.projections().join("bad")).unwrap();
@@ -475,42 +365,26 @@ async fn check_without_schema() {
     );
     project.copy("projections/orders");
     let said = project.ok(&["check"]);
-    assert!(
-        said.contains("not compiled") && said.contains("projectord setup"),
-        "{said}"
-    );
+    assert!(said.contains("not compiled") && said.contains("projectord setup"), "{said}");
     assert_eq!(project.value("select to_regnamespace('projectord')").await, "");
     // Without a server, what needs none is checked.
     write_with(&project, "commits", "A.sql", "commit;");
     let mut check = project.command(&["check"]);
-    let output = check
-        .env("PROJECTORD_POSTGRES__URL", "postgres://127.0.0.1:1/d")
-        .output()
-        .unwrap();
+    let output = check.env("PROJECTORD_POSTGRES__URL", "postgres://127.0.0.1:1/d").output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(78));
-    assert!(
-        said.contains("commits/A.sql:1: COMMIT") && said.contains("not compiled"),
-        "{said}"
-    );
+    assert!(said.contains("commits/A.sql:1: COMMIT") && said.contains("not compiled"), "{said}");
 }
 
 async fn missing_folder() {
     let project = Project::new().await;
     project.ok(&["setup"]);
     for verb in [&["check"] as &[&str], &["run", "--until-caught-up"]] {
-        let output = project
-            .command(verb)
-            .env("PROJECTORD_PROJECTIONS__PATH", "nowhere")
-            .output()
-            .unwrap();
+        let output = project.command(verb).env("PROJECTORD_PROJECTIONS__PATH", "nowhere").output().unwrap();
         let err = text(&output.stderr);
         assert_eq!(output.status.code(), Some(78), "{err}");
         assert!(
-            err.lines()
-                .last()
-                .unwrap()
-                .starts_with("projectord: nowhere: cannot read projections: "),
+            err.lines().last().unwrap().starts_with("projectord: nowhere: cannot read projections: "),
             "{err}"
         );
     }
@@ -526,10 +400,7 @@ async fn left_out() {
     for file in ["notes.txt", ".A.sql.swp", ".#B.sql"] {
         project.write("good", file, "about");
     }
-    assert_eq!(
-        project.ok(&["check"]),
-        "ok: configuration and projections good, orders\n"
-    );
+    assert_eq!(project.ok(&["check"]), "ok: configuration and projections good, orders\n");
 }
 
 async fn foreign_schema() {
@@ -540,16 +411,11 @@ async fn foreign_schema() {
     }
     assert_eq!(project.run(&["run", "--until-caught-up"]).status.code(), Some(3));
     assert_eq!(
-        project
-            .value("select state from projectord.projections where name = 'theirs'")
-            .await,
+        project.value("select state from projectord.projections where name = 'theirs'").await,
         "halted"
     );
     let said = project.ok(&["status"]);
-    assert!(
-        said.contains("the schema theirs exists") && said.contains("rename"),
-        "{said}"
-    );
+    assert!(said.contains("the schema theirs exists") && said.contains("rename"), "{said}");
     assert_eq!(project.value("select n from theirs.t").await, "42");
     assert_eq!(project.value("select count(*) from orders.orders").await, "1");
     // Not even a rebuild takes it.
@@ -557,10 +423,7 @@ async fn foreign_schema() {
     assert_eq!(project.run(&["run", "--until-caught-up"]).status.code(), Some(3));
     assert_eq!(project.value("select n from theirs.t").await, "42");
     // Renamed, it is out of the way.
-    sqlx::query("alter schema theirs rename to kept")
-        .execute(&project.pool)
-        .await
-        .unwrap();
+    sqlx::query("alter schema theirs rename to kept").execute(&project.pool).await.unwrap();
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(project.value("select count(*) from theirs.t").await, "0");
     assert_eq!(project.value("select n from kept.t").await, "42");
@@ -576,11 +439,7 @@ async fn missing_names() {
     ];
     for (name, sql, _) in rows {
         write_good(&project, name);
-        project.write(
-            name,
-            "B.sql",
-            &format!("insert into t values (event.position);\n{sql}"),
-        );
+        project.write(name, "B.sql", &format!("insert into t values (event.position);\n{sql}"));
     }
     write_good(&project, "good");
     let stream = "00000000-0000-4000-8000-000000000001";
@@ -592,35 +451,16 @@ async fn missing_names() {
     for (name, _, sqlstate) in rows {
         project.until_state(name, "halted").await;
         // Everything before the event is there, and nothing of it.
-        assert_eq!(
-            project
-                .value(&format!("select string_agg(n::text, ',') from {name}.t"))
-                .await,
-            "2,3"
-        );
+        assert_eq!(project.value(&format!("select string_agg(n::text, ',') from {name}.t")).await, "2,3");
         let status: Value = serde_json::from_str(&project.ok(&["status", "--json"])).unwrap();
         let projections = status["projections"].as_array().unwrap();
         let halted = projections.iter().find(|it| it["name"] == name).unwrap();
-        assert_eq!(
-            (halted["state"].as_str(), halted["position"].as_u64()),
-            (Some("halted"), Some(3))
-        );
+        assert_eq!((halted["state"].as_str(), halted["position"].as_u64()), (Some("halted"), Some(3)));
         let error = &halted["error"];
-        assert_eq!(
-            (error["sqlstate"].as_str(), error["file"].as_str()),
-            (Some(sqlstate), Some("B.sql:2"))
-        );
+        assert_eq!((error["sqlstate"].as_str(), error["file"].as_str()), (Some(sqlstate), Some("B.sql:2")));
         let event = &error["event"];
-        assert_eq!(
-            (&event["position"], &event["type"]),
-            (&4.into(), &"B".into()),
-            "{error}"
-        );
-        assert_eq!(
-            (&event["stream_id"], &event["version"]),
-            (&stream.into(), &3.into()),
-            "{error}"
-        );
+        assert_eq!((&event["position"], &event["type"]), (&4.into(), &"B".into()), "{error}");
+        assert_eq!((&event["stream_id"], &event["version"]), (&stream.into(), &3.into()), "{error}");
         assert!(error["message"].as_str().unwrap().contains("missing"), "{error}");
     }
 }
@@ -634,27 +474,15 @@ async fn hidden_commit() {
     ];
     for (name, sql) in handlers {
         write_good(&project, name);
-        project.write(
-            name,
-            "A.sql",
-            &format!("insert into t values (event.position);\n{sql}"),
-        );
+        project.write(name, "A.sql", &format!("insert into t values (event.position);\n{sql}"));
     }
     let procedure = "create procedure stealth() language plpgsql as $$ begin commit; end $$;";
-    project.write(
-        "in_a_procedure",
-        "schema.sql",
-        &format!("create table t (n bigint);\n{procedure}"),
-    );
+    project.write("in_a_procedure", "schema.sql", &format!("create table t (n bigint);\n{procedure}"));
     project.ok(&["append", ORDER, "A", "{}"]);
     let daemon = project.daemon();
     for (name, _) in handlers {
         project.until_state(name, "halted").await;
-        assert_eq!(
-            project.value(&format!("select count(*) from {name}.t")).await,
-            "0",
-            "{name}"
-        );
+        assert_eq!(project.value(&format!("select count(*) from {name}.t")).await, "0", "{name}");
         let checkpoint = format!("select checkpoint from projectord.generations where projection = '{name}'");
         assert_eq!(project.value(&checkpoint).await, "1", "{name}");
     }

@@ -16,38 +16,17 @@ use crate::support::{Project, Raw, rethink_trial, start_rethinkdb_on};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        rethink_trial(
-            "ingest::reads_history_and_follows_live",
-            reads_history_and_follows_live,
-        ),
+        rethink_trial("ingest::reads_history_and_follows_live", reads_history_and_follows_live),
         rethink_trial("ingest::long_streams_arrive_whole", long_streams_arrive_whole),
-        rethink_trial(
-            "ingest::a_commit_whose_writer_died_arrives_within_a_sweep",
-            dead_writer,
-        ),
-        rethink_trial(
-            "ingest::a_commit_that_clocks_hide_is_found_by_the_full_pass",
-            hidden_by_clocks,
-        ),
-        rethink_trial(
-            "ingest::a_predecessor_with_a_later_clock_comes_first",
-            clock_ran_back,
-        ),
-        rethink_trial(
-            "ingest::killed_again_and_again_it_copies_each_commit_once",
-            killed_again_and_again,
-        ),
+        rethink_trial("ingest::a_commit_whose_writer_died_arrives_within_a_sweep", dead_writer),
+        rethink_trial("ingest::a_commit_that_clocks_hide_is_found_by_the_full_pass", hidden_by_clocks),
+        rethink_trial("ingest::a_predecessor_with_a_later_clock_comes_first", clock_ran_back),
+        rethink_trial("ingest::killed_again_and_again_it_copies_each_commit_once", killed_again_and_again),
         rethink_trial("ingest::two_daemons_copy_each_commit_once", two_daemons),
         rethink_trial("ingest::a_dropped_table_of_heads_loses_nothing", dropped_heads),
-        rethink_trial(
-            "ingest::another_store_is_refused_until_the_right_one_is_back",
-            another_store,
-        ),
+        rethink_trial("ingest::another_store_is_refused_until_the_right_one_is_back", another_store),
         rethink_trial("ingest::a_store_that_lost_commits_is_refused", store_lost_commits),
-        rethink_trial(
-            "ingest::a_document_of_somebody_elses_halts_it_until_it_is_gone",
-            foreign_document,
-        ),
+        rethink_trial("ingest::a_document_of_somebody_elses_halts_it_until_it_is_gone", foreign_document),
         rethink_trial("ingest::a_server_that_is_away_is_waited_for", server_away),
         rethink_trial("ingest::a_wrong_password_is_said_and_not_shown", wrong_password),
     ]
@@ -64,42 +43,25 @@ async fn new_project() -> (Project, Arc<RethinkStore>, Raw) {
 async fn append(store: &RethinkStore, stream: StreamId, count: u64) {
     for _ in 0..count {
         let commit = Commit::new("counter", vec![NewEvent::from_json("Counted", json!({"n": 1}))]);
-        store
-            .append_to_stream(stream, ExpectedVersion::Any, commit)
-            .await
-            .unwrap();
+        store.append_to_stream(stream, ExpectedVersion::Any, commit).await.unwrap();
     }
 }
 
 async fn until_head(project: &Project, head: u64) {
-    project
-        .until_value("select position from projectord.log_head", &head.to_string())
-        .await;
+    project.until_value("select position from projectord.log_head", &head.to_string()).await;
 }
 
 async fn until_ingest(project: &Project, state: &str) {
-    project
-        .until_value("select state from projectord.ingest_status", state)
-        .await;
+    project.until_value("select state from projectord.ingest_status", state).await;
 }
 
 /// The log against the store, document by document.
 async fn assert_log_is_store(project: &Project, raw: &Raw) {
     let mut stored: Vec<String> = Vec::new();
     for commit in raw.run(r.table("events")).await {
-        let first: u64 = commit["id"]
-            .as_str()
-            .unwrap()
-            .split_once('@')
-            .unwrap()
-            .1
-            .parse()
-            .unwrap();
+        let first: u64 = commit["id"].as_str().unwrap().split_once('@').unwrap().1.parse().unwrap();
         for (nth, _) in commit["events"].as_array().unwrap().iter().enumerate() {
-            let (stream, id) = (
-                commit["stream_id"].as_str().unwrap(),
-                commit["commit_id"].as_str().unwrap(),
-            );
+            let (stream, id) = (commit["stream_id"].as_str().unwrap(), commit["commit_id"].as_str().unwrap());
             stored.push(format!("{stream} {} {id}", first + nth as u64));
         }
     }
@@ -114,12 +76,7 @@ async fn assert_log_is_store(project: &Project, raw: &Raw) {
     let in_order = "select coalesce(bool_and(version = nth), true) from (select version,
         row_number() over (partition by stream_id order by position) as nth from projectord.events) e";
     assert_eq!(project.value(in_order).await, "true");
-    assert_eq!(
-        project
-            .value("select max(position) = count(*) from projectord.events")
-            .await,
-        "true"
-    );
+    assert_eq!(project.value("select max(position) = count(*) from projectord.events").await, "true");
 }
 
 async fn reads_history_and_follows_live() {
@@ -140,12 +97,7 @@ async fn reads_history_and_follows_live() {
     }
     until_head(&project, 150).await;
     assert_log_is_store(&project, &raw).await;
-    assert_eq!(
-        project
-            .value("select repaired from projectord.ingest_status")
-            .await,
-        "0"
-    );
+    assert_eq!(project.value("select repaired from projectord.ingest_status").await, "0");
 }
 
 async fn long_streams_arrive_whole() {
@@ -154,13 +106,8 @@ async fn long_streams_arrive_whole() {
     until_ingest(&project, "live").await;
     let stream = StreamId::random();
     for _ in 0..3 {
-        let events = (0..1000)
-            .map(|n| NewEvent::from_json("Counted", json!({ "n": n })))
-            .collect();
-        store
-            .append_to_stream(stream, ExpectedVersion::Any, Commit::new("counter", events))
-            .await
-            .unwrap();
+        let events = (0..1000).map(|n| NewEvent::from_json("Counted", json!({ "n": n }))).collect();
+        store.append_to_stream(stream, ExpectedVersion::Any, Commit::new("counter", events)).await.unwrap();
     }
     append(&store, stream, 60).await;
     until_head(&project, 3060).await;
@@ -177,9 +124,7 @@ async fn dead_writer() {
     let newborn = StreamId::random();
     raw.commit_without_head(&newborn.to_string(), 1, 0.0).await;
     until_head(&project, 4).await;
-    project
-        .until_value("select repaired from projectord.ingest_status", "2")
-        .await;
+    project.until_value("select repaired from projectord.ingest_status", "2").await;
     assert_eq!(raw.head(&stream.to_string()).await, 3);
     assert_eq!(raw.head(&newborn.to_string()).await, 1);
     assert_log_is_store(&project, &raw).await;
@@ -190,13 +135,9 @@ async fn hidden_by_clocks() {
     append(&store, StreamId::random(), 3).await;
     project.ok(&["run", "--until-caught-up"]);
     // Recorded two hours ago by a node whose clock is behind, and never announced.
-    raw.commit_without_head(&StreamId::random().to_string(), 1, 7200.0)
-        .await;
+    raw.commit_without_head(&StreamId::random().to_string(), 1, 7200.0).await;
     project.ok(&["run", "--until-caught-up"]);
-    assert_eq!(
-        project.value("select position from projectord.log_head").await,
-        "4"
-    );
+    assert_eq!(project.value("select position from projectord.log_head").await, "4");
     assert_log_is_store(&project, &raw).await;
 }
 
@@ -206,14 +147,10 @@ async fn clock_ran_back() {
     for version in 1..=20 {
         // Each is recorded an hour before the one that it follows.
         #[expect(clippy::cast_precision_loss, reason = "small")]
-        raw.commit_without_head(&stream, version, version as f64 * 3600.0)
-            .await;
+        raw.commit_without_head(&stream, version, version as f64 * 3600.0).await;
     }
     project.ok(&["run", "--until-caught-up"]);
-    assert_eq!(
-        project.value("select position from projectord.log_head").await,
-        "20"
-    );
+    assert_eq!(project.value("select position from projectord.log_head").await, "20");
     assert_log_is_store(&project, &raw).await;
 }
 
@@ -233,10 +170,7 @@ async fn killed_again_and_again() {
         daemon.kill();
     }
     project.ok(&["run", "--until-caught-up"]);
-    assert_eq!(
-        project.value("select position from projectord.log_head").await,
-        "800"
-    );
+    assert_eq!(project.value("select position from projectord.log_head").await, "800");
     assert_log_is_store(&project, &raw).await;
 }
 
@@ -257,14 +191,7 @@ async fn dropped_heads() {
     append(&store, stream, 5).await;
     until_head(&project, 5).await;
     let identity = raw.run(r.table("aggregates").get("meta")).await.pop().unwrap();
-    let database = project
-        .store_url
-        .as_ref()
-        .unwrap()
-        .rsplit('/')
-        .next()
-        .unwrap()
-        .to_owned();
+    let database = project.store_url.as_ref().unwrap().rsplit('/').next().unwrap().to_owned();
     raw.run(r.db(database.as_str()).table_drop("aggregates")).await;
     raw.run(r.db(database.as_str()).table_create("aggregates")).await;
     raw.run(r.table("aggregates").insert(identity)).await;
@@ -278,20 +205,10 @@ async fn another_store() {
     append(&store, StreamId::random(), 3).await;
     project.ok(&["run", "--until-caught-up"]);
     let identity = raw.run(r.table("aggregates").get("meta")).await.pop().unwrap();
-    raw.run(
-        r.table("aggregates")
-            .get("meta")
-            .update(json!({"store_id": uuid::Uuid::new_v4()})),
-    )
-    .await;
+    raw.run(r.table("aggregates").get("meta").update(json!({"store_id": uuid::Uuid::new_v4()}))).await;
     let _daemon = project.daemon();
     until_ingest(&project, "halted").await;
-    assert!(
-        project
-            .value("select error from projectord.ingest_status")
-            .await
-            .contains("leads to store")
-    );
+    assert!(project.value("select error from projectord.ingest_status").await.contains("leads to store"));
     assert!(project.ok(&["status"]).contains("leads to store"));
     raw.run(r.table("aggregates").get("meta").update(identity)).await;
     until_ingest(&project, "live").await;
@@ -302,14 +219,8 @@ async fn store_lost_commits() {
     let stream = StreamId::random();
     append(&store, stream, 5).await;
     project.ok(&["run", "--until-caught-up"]);
-    raw.run(r.table("events").get(format!("{stream}@{:016}", 5)).delete(()))
-        .await;
-    raw.run(
-        r.table("aggregates")
-            .get(stream.to_string())
-            .update(json!({"version": 4})),
-    )
-    .await;
+    raw.run(r.table("events").get(format!("{stream}@{:016}", 5)).delete(())).await;
+    raw.run(r.table("aggregates").get(stream.to_string()).update(json!({"version": 4}))).await;
     let _daemon = project.daemon();
     until_ingest(&project, "halted").await;
     assert!(
@@ -318,10 +229,7 @@ async fn store_lost_commits() {
             .await
             .contains("the log is ahead of the store")
     );
-    assert_eq!(
-        store.load_stream(stream, Version(1)).await.unwrap().version,
-        Version(4)
-    );
+    assert_eq!(store.load_stream(stream, Version(1)).await.unwrap().version, Version(4));
 }
 
 async fn foreign_document() {
@@ -331,18 +239,12 @@ async fn foreign_document() {
     let with_time = reql::Command::new(ql2::term::TermType::Object)
         .with_arg(reql::Command::from(json!("recorded_at")))
         .with_arg(r.now());
-    let row = reql::Command::new(ql2::term::TermType::Merge)
-        .with_arg(reql::Command::from(row))
-        .with_arg(with_time);
+    let row =
+        reql::Command::new(ql2::term::TermType::Merge).with_arg(reql::Command::from(row)).with_arg(with_time);
     raw.run(r.table("events").insert(row)).await;
     let _daemon = project.daemon();
     until_ingest(&project, "halted").await;
-    assert!(
-        project
-            .value("select error from projectord.ingest_status")
-            .await
-            .contains("not-a-commit")
-    );
+    assert!(project.value("select error from projectord.ingest_status").await.contains("not-a-commit"));
     raw.run(r.table("events").get("not-a-commit").delete(())).await;
     until_ingest(&project, "live").await;
     until_head(&project, 3).await;
@@ -356,18 +258,12 @@ async fn server_away() {
     let daemon = project.daemon();
     until_ingest(&project, "backoff").await;
     assert!(
-        project
-            .value("select error from projectord.ingest_status")
-            .await
-            .contains("cannot reach RethinkDB")
+        project.value("select error from projectord.ingest_status").await.contains("cannot reach RethinkDB")
     );
     project.until_state("orders", "live").await;
     let (_server, _folder) = start_rethinkdb_on(port);
     until_ingest(&project, "live").await;
-    let store = RethinkStore::new(
-        project.store_url.as_ref().unwrap().parse().unwrap(),
-        Settings::default(),
-    );
+    let store = RethinkStore::new(project.store_url.as_ref().unwrap().parse().unwrap(), Settings::default());
     append(&store, StreamId::random(), 3).await;
     until_head(&project, 3).await;
     assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
@@ -375,11 +271,7 @@ async fn server_away() {
 
 async fn wrong_password() {
     let (mut project, ..) = new_project().await;
-    let url = project
-        .store_url
-        .as_ref()
-        .unwrap()
-        .replace("rethinkdb://", "rethinkdb://admin:s3cret@");
+    let url = project.store_url.as_ref().unwrap().replace("rethinkdb://", "rethinkdb://admin:s3cret@");
     project.store_url = Some(url);
     let _daemon = project.daemon();
     until_ingest(&project, "backoff").await;

@@ -13,60 +13,21 @@ use crate::support::{Project, trial, until};
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("projector::follows_the_log_live", follows_the_log_live),
-        trial(
-            "projector::any_batch_size_gives_the_same_rows",
-            any_batch_size_gives_the_same_rows,
-        ),
-        trial(
-            "projector::halts_at_the_event_that_fails_and_goes_on_when_repaired",
-            halts_and_goes_on,
-        ),
-        trial(
-            "projector::a_failed_event_leaves_the_other_projections_alone",
-            leaves_others_alone,
-        ),
-        trial(
-            "projector::killed_again_and_again_it_applies_each_event_once",
-            killed_again_and_again,
-        ),
-        trial(
-            "projector::connections_cut_again_and_again_it_applies_each_event_once",
-            connections_cut,
-        ),
+        trial("projector::any_batch_size_gives_the_same_rows", any_batch_size_gives_the_same_rows),
+        trial("projector::halts_at_the_event_that_fails_and_goes_on_when_repaired", halts_and_goes_on),
+        trial("projector::a_failed_event_leaves_the_other_projections_alone", leaves_others_alone),
+        trial("projector::killed_again_and_again_it_applies_each_event_once", killed_again_and_again),
+        trial("projector::connections_cut_again_and_again_it_applies_each_event_once", connections_cut),
         trial("projector::two_daemons_apply_each_event_once", two_daemons),
-        trial(
-            "projector::changed_files_rebuild_refuse_or_wait_as_configured",
-            changed_files,
-        ),
+        trial("projector::changed_files_rebuild_refuse_or_wait_as_configured", changed_files),
         trial("projector::a_reload_takes_up_new_and_changed_folders", reload),
-        trial(
-            "projector::a_rebuild_gives_the_same_rows",
-            a_rebuild_gives_the_same_rows,
-        ),
-        trial(
-            "projector::a_rebuild_killed_half_way_goes_on",
-            a_rebuild_killed_half_way_goes_on,
-        ),
-        trial(
-            "projector::a_rebuild_never_drops_what_others_made_of_its_tables",
-            refuses_dependants,
-        ),
-        trial(
-            "projector::paused_it_stands_still_and_resumed_it_goes_on",
-            pause_and_resume,
-        ),
-        trial(
-            "projector::a_checkpoint_ahead_of_the_log_is_refused",
-            checkpoint_ahead,
-        ),
-        trial(
-            "projector::a_handler_that_takes_too_long_is_cancelled_and_halts",
-            statement_timeout,
-        ),
-        trial(
-            "projector::sigterm_ends_it_in_time_in_the_middle_of_a_backlog",
-            sigterm_in_a_backlog,
-        ),
+        trial("projector::a_rebuild_gives_the_same_rows", a_rebuild_gives_the_same_rows),
+        trial("projector::a_rebuild_killed_half_way_goes_on", a_rebuild_killed_half_way_goes_on),
+        trial("projector::a_rebuild_never_drops_what_others_made_of_its_tables", refuses_dependants),
+        trial("projector::paused_it_stands_still_and_resumed_it_goes_on", pause_and_resume),
+        trial("projector::a_checkpoint_ahead_of_the_log_is_refused", checkpoint_ahead),
+        trial("projector::a_handler_that_takes_too_long_is_cancelled_and_halts", statement_timeout),
+        trial("projector::sigterm_ends_it_in_time_in_the_middle_of_a_backlog", sigterm_in_a_backlog),
     ]
 }
 
@@ -127,15 +88,11 @@ async fn store(project: &Project) -> PostgresStore {
 async fn append(store: &PostgresStore, streams: u64, per_stream: u64) {
     for _ in 0..streams {
         let stream = StreamId::random();
-        let events: Vec<NewEvent> = (1..=per_stream)
-            .map(|n| NewEvent::from_json("Counted", json!({ "n": n })))
-            .collect();
+        let events: Vec<NewEvent> =
+            (1..=per_stream).map(|n| NewEvent::from_json("Counted", json!({ "n": n }))).collect();
         for events in events.chunks(10) {
             let commit = Commit::new("counter", events.to_vec());
-            store
-                .append_to_stream(stream, ExpectedVersion::Any, commit)
-                .await
-                .unwrap();
+            store.append_to_stream(stream, ExpectedVersion::Any, commit).await.unwrap();
         }
     }
 }
@@ -166,17 +123,9 @@ async fn follows_the_log_live() {
             .await
             .unwrap();
     }
+    project.until_value("select status || version || total from orders.orders", "sent312.50").await;
     project
-        .until_value(
-            "select status || version || total from orders.orders",
-            "sent312.50",
-        )
-        .await;
-    project
-        .until_value(
-            "select orders || ' ' || total from customers.customers where user_id = 7",
-            "1 12.50",
-        )
+        .until_value("select orders || ' ' || total from customers.customers where user_id = 7", "1 12.50")
         .await;
     until_caught_up(&project, "customers").await;
 }
@@ -199,9 +148,7 @@ async fn any_batch_size_gives_the_same_rows() {
         assert!(output.status.success());
         assert_audit_is_right(&project).await;
         rows.push((
-            project
-                .value("select string_agg(position || type, ' ' order by nth) from audit.seen")
-                .await,
+            project.value("select string_agg(position || type, ' ' order by nth) from audit.seen").await,
             project.rows("audit.chains").await,
         ));
     }
@@ -209,11 +156,7 @@ async fn any_batch_size_gives_the_same_rows() {
 }
 
 fn write_poisoned(project: &Project) {
-    project.write(
-        "poisoned",
-        "schema.sql",
-        "create table numbers (n int not null check (n <> 13));",
-    );
+    project.write("poisoned", "schema.sql", "create table numbers (n int not null check (n <> 13));");
     project.write(
         "poisoned",
         "Counted.sql",
@@ -228,27 +171,11 @@ async fn halts_and_goes_on() {
     let daemon = project.daemon();
     project.until_state("poisoned", "halted").await;
     let error = "from projectord.projections where name = 'poisoned'";
-    assert_eq!(
-        project
-            .value(&format!("select error->'event'->>'position' {error}"))
-            .await,
-        "13"
-    );
-    assert_eq!(
-        project.value(&format!("select error->>'sqlstate' {error}")).await,
-        "23514"
-    );
-    assert_eq!(
-        project.value(&format!("select error->>'file' {error}")).await,
-        "Counted.sql:2"
-    );
+    assert_eq!(project.value(&format!("select error->'event'->>'position' {error}")).await, "13");
+    assert_eq!(project.value(&format!("select error->>'sqlstate' {error}")).await, "23514");
+    assert_eq!(project.value(&format!("select error->>'file' {error}")).await, "Counted.sql:2");
     assert_eq!(project.value("select count(*) from poisoned.numbers").await, "12");
-    assert_eq!(
-        project
-            .value("select checkpoint from projectord.generations")
-            .await,
-        "12"
-    );
+    assert_eq!(project.value("select checkpoint from projectord.generations").await, "12");
     assert!(project.ok(&["status"]).contains("Counted.sql:2"));
 
     // Resumed without a repair, it halts at the same event.
@@ -360,20 +287,12 @@ async fn changed_files() {
 
     let run = |on_change: &str| {
         let mut command = project.command(&["run", "--until-caught-up"]);
-        command
-            .env("PROJECTORD_PROJECTIONS__ON_CHANGE", on_change)
-            .output()
-            .unwrap()
+        command.env("PROJECTORD_PROJECTIONS__ON_CHANGE", on_change).output().unwrap()
     };
     assert!(run("ignore").status.success());
     assert_eq!(project.value(generation).await, "1");
     assert_eq!(run("refuse").status.code(), Some(3));
-    assert!(
-        project
-            .value("select error from projectord.projections")
-            .await
-            .contains("files have changed")
-    );
+    assert!(project.value("select error from projectord.projections").await.contains("files have changed"));
     assert_eq!(project.value(generation).await, "1");
     assert!(run("rebuild").status.success());
     assert_eq!(project.value(generation).await, "2");
@@ -388,15 +307,9 @@ async fn reload() {
     let daemon = project.daemon();
     project.until_state("audit", "live").await;
     project.write("late", "schema.sql", "create table numbers (n int);");
-    project.write(
-        "late",
-        "Counted.sql",
-        "insert into numbers values ((event.data->>'n')::int);",
-    );
+    project.write("late", "Counted.sql", "insert into numbers values ((event.data->>'n')::int);");
     daemon.signal("HUP");
-    project
-        .until_value("select count(*) from late.numbers", "40")
-        .await;
+    project.until_value("select count(*) from late.numbers", "40").await;
     // A folder that cannot be read leaves everything as it was.
     project.write("late", "Counted.sql", "commit;");
     project.write("other", "schema.sql", "create table t ();");
@@ -406,16 +319,11 @@ async fn reload() {
     })
     .await;
     append(&store, 1, 10).await;
-    project
-        .until_value("select count(*) from late.numbers", "50")
-        .await;
+    project.until_value("select count(*) from late.numbers", "50").await;
     project.write("late", "Counted.sql", "insert into numbers values (-1);");
     daemon.signal("HUP");
     project
-        .until_value(
-            "select count(*) || ' ' || min(n) || ' ' || max(n) from late.numbers",
-            "50 -1 -1",
-        )
+        .until_value("select count(*) || ' ' || min(n) || ' ' || max(n) from late.numbers", "50 -1 -1")
         .await;
     assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
 }
@@ -432,17 +340,9 @@ async fn a_rebuild_gives_the_same_rows() {
         let created = NewEvent::from_json("OrderCreated", json!({"user_id": n % 7, "total": n}));
         let sent = NewEvent::from_json("StatusChanged", json!({"status": "sent"}));
         let commit = Commit::new("order", vec![created, sent]);
-        store
-            .append_to_stream(stream, ExpectedVersion::NoStream, commit)
-            .await
-            .unwrap();
+        store.append_to_stream(stream, ExpectedVersion::NoStream, commit).await.unwrap();
     }
-    let tables = [
-        "orders.orders",
-        "customers.customers",
-        "audit.counter",
-        "audit.chains",
-    ];
+    let tables = ["orders.orders", "customers.customers", "audit.counter", "audit.chains"];
     for projection in ["orders", "customers", "audit"] {
         until_caught_up(&project, projection).await;
     }
@@ -456,12 +356,7 @@ async fn a_rebuild_gives_the_same_rows() {
     for (table, live) in tables.iter().zip(&live) {
         assert_eq!(project.rows(table).await, *live, "{table}");
     }
-    assert_eq!(
-        project
-            .value("select count(*) from projectord.generations where generation = 2")
-            .await,
-        "3"
-    );
+    assert_eq!(project.value("select count(*) from projectord.generations where generation = 2").await, "3");
 }
 
 async fn a_rebuild_killed_half_way_goes_on() {
@@ -484,9 +379,7 @@ async fn a_rebuild_killed_half_way_goes_on() {
     daemon.wait().unwrap();
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(
-        project
-            .value("select generation || ' ' || checkpoint from projectord.generations")
-            .await,
+        project.value("select generation || ' ' || checkpoint from projectord.generations").await,
         "2 2000"
     );
     assert_audit_is_right(&project).await;
@@ -511,13 +404,8 @@ async fn refuses_dependants() {
         crate::support::text(&output.stderr)
     );
     assert_eq!(project.value("select * from public.mine").await, "10");
-    sqlx::query("drop view public.mine")
-        .execute(&project.pool)
-        .await
-        .unwrap();
-    project
-        .until_value("select generation from projectord.projections", "2")
-        .await;
+    sqlx::query("drop view public.mine").execute(&project.pool).await.unwrap();
+    project.until_value("select generation from projectord.projections", "2").await;
     project.until_state("audit", "live").await;
 }
 
@@ -531,12 +419,7 @@ async fn pause_and_resume() {
     project.ok(&["pause", "audit"]);
     project.until_state("audit", "paused").await;
     append(&store, 1, 10).await;
-    assert_eq!(
-        project
-            .value("select checkpoint from projectord.generations")
-            .await,
-        "10"
-    );
+    assert_eq!(project.value("select checkpoint from projectord.generations").await, "10");
     project.ok(&["resume", "audit"]);
     until_caught_up(&project, "audit").await;
     assert_audit_is_right(&project).await;
@@ -547,46 +430,21 @@ async fn checkpoint_ahead() {
     write_checks(&project);
     append(&store(&project).await, 1, 10).await;
     project.ok(&["run", "--until-caught-up"]);
-    sqlx::query("update projectord.generations set checkpoint = 999")
-        .execute(&project.pool)
-        .await
-        .unwrap();
+    sqlx::query("update projectord.generations set checkpoint = 999").execute(&project.pool).await.unwrap();
     assert_eq!(project.run(&["run", "--until-caught-up"]).status.code(), Some(3));
-    assert_eq!(
-        project
-            .value("select error->>'sqlstate' from projectord.projections")
-            .await,
-        "PJ002"
-    );
+    assert_eq!(project.value("select error->>'sqlstate' from projectord.projections").await, "PJ002");
 }
 
 async fn statement_timeout() {
     let project = Project::new().await;
     project.write("slow", "schema.sql", "create table t (n int);");
-    project.write(
-        "slow",
-        "Counted.sql",
-        "perform pg_sleep(case when event.version = 3 then 60 else 0 end);",
-    );
+    project.write("slow", "Counted.sql", "perform pg_sleep(case when event.version = 3 then 60 else 0 end);");
     append(&store(&project).await, 1, 5).await;
     let mut command = project.command(&["run", "--until-caught-up"]);
-    let output = command
-        .env("PROJECTORD_PROJECTOR__BATCH_TIMEOUT", "400ms")
-        .output()
-        .unwrap();
+    let output = command.env("PROJECTORD_PROJECTOR__BATCH_TIMEOUT", "400ms").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!(
-        project
-            .value("select error->>'sqlstate' from projectord.projections")
-            .await,
-        "57014"
-    );
-    assert_eq!(
-        project
-            .value("select checkpoint from projectord.generations")
-            .await,
-        "2"
-    );
+    assert_eq!(project.value("select error->>'sqlstate' from projectord.projections").await, "57014");
+    assert_eq!(project.value("select checkpoint from projectord.generations").await, "2");
 }
 
 async fn sigterm_in_a_backlog() {
@@ -596,14 +454,9 @@ async fn sigterm_in_a_backlog() {
     let mut command = project.command(&["run"]);
     command.env("PROJECTORD_PROJECTOR__MAX_BATCH", "20");
     let child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    project
-        .until_value("select checkpoint > 20 from projectord.generations", "true")
-        .await;
+    project.until_value("select checkpoint > 20 from projectord.generations", "true").await;
     let begun = std::time::Instant::now();
-    std::process::Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
+    std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
     let status = child.wait_with_output().unwrap().status;
     assert_eq!(status.code(), Some(0));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

@@ -14,33 +14,15 @@ use crate::support::{Raw, new_rethink_database, rethink_trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        rethink_trial(
-            "rethinkdb::a_head_that_lags_is_repaired_by_the_next_append",
-            lagging_head,
-        ),
-        rethink_trial(
-            "rethinkdb::a_head_that_was_never_made_hides_nothing",
-            missing_head,
-        ),
+        rethink_trial("rethinkdb::a_head_that_lags_is_repaired_by_the_next_append", lagging_head),
+        rethink_trial("rethinkdb::a_head_that_was_never_made_hides_nothing", missing_head),
         rethink_trial("rethinkdb::heads_that_are_all_lost_hide_nothing", lost_heads),
-        rethink_trial(
-            "rethinkdb::a_missing_version_is_an_error_and_not_skipped",
-            missing_version,
-        ),
-        rethink_trial(
-            "rethinkdb::a_document_of_somebody_elses_is_named",
-            foreign_document,
-        ),
+        rethink_trial("rethinkdb::a_missing_version_is_an_error_and_not_skipped", missing_version),
+        rethink_trial("rethinkdb::a_document_of_somebody_elses_is_named", foreign_document),
         rethink_trial("rethinkdb::setup_may_be_repeated_and_raced", setup_raced),
         rethink_trial("rethinkdb::a_table_that_may_lose_events_is_refused", soft_table),
-        rethink_trial(
-            "rethinkdb::a_caller_that_goes_away_leaves_the_session_in_order",
-            dropped_callers,
-        ),
-        rethink_trial(
-            "rethinkdb::a_server_that_is_away_is_said_and_retried_until_the_deadline",
-            server_away,
-        ),
+        rethink_trial("rethinkdb::a_caller_that_goes_away_leaves_the_session_in_order", dropped_callers),
+        rethink_trial("rethinkdb::a_server_that_is_away_is_said_and_retried_until_the_deadline", server_away),
     ]
 }
 
@@ -57,10 +39,7 @@ fn commit(n: u64) -> Commit {
 
 async fn append_at(store: &RethinkStore, stream: StreamId, at: u64) -> Result<u64, AppendError> {
     let expected = ExpectedVersion::Exact(Version(at));
-    store
-        .append_to_stream(stream, expected, commit(at + 1))
-        .await
-        .map(|appended| appended.version.0)
+    store.append_to_stream(stream, expected, commit(at + 1)).await.map(|appended| appended.version.0)
 }
 
 async fn lagging_head() {
@@ -70,55 +49,26 @@ async fn lagging_head() {
     raw.commit_without_head(&stream.to_string(), 2, 0.0).await;
     raw.commit_without_head(&stream.to_string(), 3, 0.0).await;
     assert_eq!(raw.head(&stream.to_string()).await, 1);
-    assert_eq!(
-        store.load_stream(stream, Version(1)).await.unwrap().version,
-        Version(3)
-    );
+    assert_eq!(store.load_stream(stream, Version(1)).await.unwrap().version, Version(3));
     // A writer that knows no better than the head conflicts, and learns where the stream is.
     let stale = append_at(&store, stream, 1).await;
-    assert!(
-        matches!(
-            stale,
-            Err(AppendError::Conflict {
-                actual: Version(3),
-                ..
-            })
-        ),
-        "{stale:?}"
-    );
+    assert!(matches!(stale, Err(AppendError::Conflict { actual: Version(3), .. })), "{stale:?}");
     assert_eq!(raw.head(&stream.to_string()).await, 3);
     raw.commit_without_head(&stream.to_string(), 4, 0.0).await;
     assert_eq!(append_at(&store, stream, 4).await.unwrap(), 5);
     assert_eq!(raw.head(&stream.to_string()).await, 5);
-    assert_eq!(
-        store.load_stream(stream, Version(1)).await.unwrap().events.len(),
-        5
-    );
+    assert_eq!(store.load_stream(stream, Version(1)).await.unwrap().events.len(), 5);
 }
 
 async fn missing_head() {
     let (store, raw) = new_store().await;
     let stream = StreamId::random();
     raw.commit_without_head(&stream.to_string(), 1, 0.0).await;
-    let taken = store
-        .append_to_stream(stream, ExpectedVersion::NoStream, commit(1))
-        .await;
-    assert!(
-        matches!(
-            taken,
-            Err(AppendError::Conflict {
-                actual: Version(1),
-                ..
-            })
-        ),
-        "{taken:?}"
-    );
+    let taken = store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1)).await;
+    assert!(matches!(taken, Err(AppendError::Conflict { actual: Version(1), .. })), "{taken:?}");
     let other = StreamId::random();
     raw.commit_without_head(&other.to_string(), 1, 0.0).await;
-    let any = store
-        .append_to_stream(other, ExpectedVersion::Any, commit(2))
-        .await
-        .unwrap();
+    let any = store.append_to_stream(other, ExpectedVersion::Any, commit(2)).await.unwrap();
     assert_eq!(any.version, Version(2));
 }
 
@@ -128,8 +78,7 @@ async fn lost_heads() {
     for at in 0..30 {
         append_at(&store, stream, at).await.unwrap();
     }
-    raw.run(r.table("aggregates").get(stream.to_string()).delete(()))
-        .await;
+    raw.run(r.table("aggregates").get(stream.to_string()).delete(())).await;
     assert_eq!(append_at(&store, stream, 30).await.unwrap(), 31);
     assert_eq!(raw.head(&stream.to_string()).await, 31);
 }
@@ -140,8 +89,7 @@ async fn missing_version() {
     for at in 0..5 {
         append_at(&store, stream, at).await.unwrap();
     }
-    raw.run(r.table("events").get(format!("{stream}@{:016}", 3)).delete(()))
-        .await;
+    raw.run(r.table("events").get(format!("{stream}@{:016}", 3)).delete(())).await;
     let loaded = store.load_stream(stream, Version(1)).await;
     assert!(
         matches!(&loaded, Err(LoadError::Damaged { reason, .. }) if reason.contains("version 3")),
@@ -154,13 +102,9 @@ async fn foreign_document() {
     let stream = StreamId::random();
     append_at(&store, stream, 0).await.unwrap();
     let id = format!("{stream}@{:016}", 2);
-    raw.run(r.table("events").insert(json!({"id": id, "by": "somebody else"})))
-        .await;
+    raw.run(r.table("events").insert(json!({"id": id, "by": "somebody else"}))).await;
     let loaded = store.load_stream(stream, Version(1)).await;
-    assert!(
-        matches!(&loaded, Err(LoadError::Damaged { reason, .. }) if reason.contains(&id)),
-        "{loaded:?}"
-    );
+    assert!(matches!(&loaded, Err(LoadError::Damaged { reason, .. }) if reason.contains(&id)), "{loaded:?}");
 }
 
 async fn setup_raced() {
@@ -203,10 +147,7 @@ async fn dropped_callers() {
         assert_eq!(append_at(&store, stream, at).await.unwrap(), at + 1);
         let loaded = store.load_stream(stream, Version(1)).await.unwrap();
         assert!(
-            loaded
-                .events
-                .iter()
-                .all(|event| event.stream_id == stream && event.data["n"] == event.version.0)
+            loaded.events.iter().all(|event| event.stream_id == stream && event.data["n"] == event.version.0)
         );
     }
 }
@@ -214,23 +155,11 @@ async fn dropped_callers() {
 async fn server_away() {
     let port = projectord::private_server::free_port().unwrap();
     let url = format!("rethinkdb://writer:s3cret@127.0.0.1:{port}/shop");
-    let settings = Settings {
-        deadline: Duration::from_millis(600),
-        ..Settings::default()
-    };
+    let settings = Settings { deadline: Duration::from_millis(600), ..Settings::default() };
     let store = RethinkStore::new(url.parse().unwrap(), settings);
     let begun = std::time::Instant::now();
     let outcome = append_at(&store, StreamId::random(), 0).await;
-    let Err(AppendError::Unavailable { tries, reason, .. }) = outcome else {
-        panic!("{outcome:?}")
-    };
-    assert!(
-        tries > 1 && begun.elapsed() < Duration::from_secs(3),
-        "{tries} tries in {:?}",
-        begun.elapsed()
-    );
-    assert!(
-        reason.contains(&format!("127.0.0.1:{port}/shop")) && !reason.contains("s3cret"),
-        "{reason}"
-    );
+    let Err(AppendError::Unavailable { tries, reason, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(tries > 1 && begun.elapsed() < Duration::from_secs(3), "{tries} tries in {:?}", begun.elapsed());
+    assert!(reason.contains(&format!("127.0.0.1:{port}/shop")) && !reason.contains("s3cret"), "{reason}");
 }

@@ -53,11 +53,7 @@ fn no_metadata() -> Value {
 
 /// Opens a file or standard input; gzip is recognised by its first bytes.
 pub(super) fn open(path: &Path) -> Result<Source, String> {
-    let name = if path == Path::new("-") {
-        "standard input".into()
-    } else {
-        path.display().to_string()
-    };
+    let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     let problem = |error: io::Error| format!("{name}: {error}");
     let raw: Box<dyn Read + Send> = match path == Path::new("-") {
         true => Box::new(io::stdin()),
@@ -65,11 +61,8 @@ pub(super) fn open(path: &Path) -> Result<Source, String> {
     };
     let mut reader = BufReader::with_capacity(1 << 16, raw);
     let gzip = reader.fill_buf().map_err(problem)?.starts_with(&[0x1f, 0x8b]);
-    let reader: Box<dyn BufRead + Send> = if gzip {
-        Box::new(BufReader::new(MultiGzDecoder::new(reader)))
-    } else {
-        Box::new(reader)
-    };
+    let reader: Box<dyn BufRead + Send> =
+        if gzip { Box::new(BufReader::new(MultiGzDecoder::new(reader))) } else { Box::new(reader) };
     Ok(Source { name, reader })
 }
 
@@ -90,20 +83,13 @@ pub(super) fn read(
         text.clear();
         number += 1;
         let place = |what: String| format!("{}:{number}: {what}", source.name);
-        match (&mut source.reader)
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut text)
-        {
+        match (&mut source.reader).take(LONGEST_LINE).read_until(b'\n', &mut text) {
             Ok(0) => break Ok(number - 1),
             Ok(length) if length as u64 == LONGEST_LINE => break Err(place("the line is too long".into())),
             Ok(_) => {}
             Err(error) => break Err(place(format!("cannot read on: {error}"))),
         }
-        let line = text
-            .strip_prefix(BYTE_ORDER_MARK)
-            .filter(|_| number == 1)
-            .unwrap_or(&text)
-            .trim_ascii();
+        let line = text.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 1).unwrap_or(&text).trim_ascii();
         if line.is_empty() {
             continue;
         }
@@ -119,12 +105,7 @@ pub(super) fn read(
                 piece.commit.events.extend(commit.events);
             }
             open => {
-                let piece = Piece {
-                    stream,
-                    at,
-                    commit,
-                    line: number,
-                };
+                let piece = Piece { stream, at, commit, line: number };
                 if let Some(done) = open.replace(piece)
                     && !hand_on(named(done))
                 {
@@ -144,11 +125,8 @@ fn parse(text: &[u8], stream_type: Option<&str>, limits: &Limits) -> Result<(Str
         return Err("not an event: it is no JSON object".into());
     }
     let line: Line = serde_json::from_slice(text).map_err(|error| not_an_event(&error))?;
-    let stream_type = line
-        .stream_type
-        .as_deref()
-        .or(stream_type)
-        .ok_or("no stream_type; give one with --stream-type")?;
+    let stream_type =
+        line.stream_type.as_deref().or(stream_type).ok_or("no stream_type; give one with --stream-type")?;
     let event = NewEvent::from_json(line.event_type, line.data).with_metadata(line.metadata);
     let commit = Commit::new(stream_type, vec![event]);
     let commit = commit
@@ -161,9 +139,7 @@ fn parse(text: &[u8], stream_type: Option<&str>, limits: &Limits) -> Result<(Str
 fn not_an_event(error: &serde_json::Error) -> String {
     let column = error.column();
     let text = error.to_string();
-    let reason = text
-        .strip_suffix(&format!(" at line 1 column {column}"))
-        .unwrap_or(&text);
+    let reason = text.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&text);
     format!("not an event: {reason}, at column {column}")
 }
 
@@ -181,12 +157,7 @@ fn joins(piece: &Piece, stream: StreamId, commit: &Commit, batch: usize, limits:
 /// Gives the commit an id that follows from what it says and where.
 fn named(mut piece: Piece) -> Piece {
     let mut text = format!("{}@{}", piece.stream, piece.at);
-    for NewEvent {
-        event_type,
-        data,
-        metadata,
-    } in &piece.commit.events
-    {
+    for NewEvent { event_type, data, metadata } in &piece.commit.events {
         text.push_str(&format!("\n{event_type}\n{data}\n{metadata}"));
     }
     piece.commit.id = CommitId(Uuid::new_v5(&NAMESPACE, text.as_bytes()));

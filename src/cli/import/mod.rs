@@ -49,14 +49,9 @@ struct Tally {
 
 pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, Failed> {
     let mut config = config.clone();
-    config.store.connections = config
-        .store
-        .connections
-        .max(usize::try_from(arguments.writers).unwrap_or(1));
+    config.store.connections = config.store.connections.max(usize::try_from(arguments.writers).unwrap_or(1));
     let limits = config.store.settings().limits;
-    let batch = usize::try_from(arguments.batch)
-        .unwrap_or(1)
-        .min(limits.max_events);
+    let batch = usize::try_from(arguments.batch).unwrap_or(1).min(limits.max_events);
     let store = Store::open(&config)?;
     let source = lines::open(&arguments.file).map_err(|error| Failed::new(Code::Failed, error))?;
     let name = source.name.clone();
@@ -81,25 +76,15 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
     let Tally { added, known } = match written {
         Ok(tally) => tally,
         Err(failed) => {
-            return Err(Failed {
-                message: format!("{name}{}", failed.message),
-                ..failed
-            });
+            return Err(Failed { message: format!("{name}{}", failed.message), ..failed });
         }
     };
-    let done = format!(
-        "{} events added, {} were there already",
-        thousands(added),
-        thousands(known)
-    );
+    let done = format!("{} events added, {} were there already", thousands(added), thousands(known));
     match read {
         Ok(lines) => {
             print::line(format!("{} lines: {done}", thousands(lines)));
             Ok(Code::Done)
         }
-        Err(problem) => Err(Failed::new(
-            Code::Failed,
-            format!("{problem}; stopped before it: {done}"),
-        )),
+        Err(problem) => Err(Failed::new(Code::Failed, format!("{problem}; stopped before it: {done}"))),
     }
 }

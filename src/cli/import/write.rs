@@ -23,10 +23,8 @@ pub(super) async fn in_order(
     let mut tally = Tally::default();
     let mut group = Vec::with_capacity(TOGETHER);
     while pieces.recv_many(&mut group, TOGETHER).await > 0 {
-        let appends: Vec<(StreamId, Version, &Commit)> = group
-            .iter()
-            .map(|piece| (piece.stream, piece.at, &piece.commit))
-            .collect();
+        let appends: Vec<(StreamId, Version, &Commit)> =
+            group.iter().map(|piece| (piece.stream, piece.at, &piece.commit)).collect();
         // All of it, or, where something stands in the way or the server was away, piece by piece to see what.
         if store.append_together(&appends).await.is_ok_and(|whole| whole) {
             tally.added += group.iter().map(|piece| piece.commit.len()).sum::<u64>();
@@ -68,11 +66,7 @@ pub(super) async fn by_stream(
     while let Some(piece) = pieces.recv().await {
         let lane = u64::from(piece.stream.0.as_fields().0) % writers;
         // A lane that failed takes no more; what it met is said below.
-        if lanes[usize::try_from(lane).unwrap_or(0)]
-            .send(piece)
-            .await
-            .is_err()
-        {
+        if lanes[usize::try_from(lane).unwrap_or(0)].send(piece).await.is_err() {
             break;
         }
     }
@@ -91,21 +85,12 @@ pub(super) async fn by_stream(
 /// One piece: added, or found to be there already in part or whole.
 async fn one(store: &dyn EventStore, piece: &Piece) -> Result<Tally, Failed> {
     let expected = ExpectedVersion::Exact(piece.at);
-    match store
-        .append_to_stream(piece.stream, expected, piece.commit.clone())
-        .await
-    {
+    match store.append_to_stream(piece.stream, expected, piece.commit.clone()).await {
         Ok(Appended { repeated: true, .. }) => {
-            return Ok(Tally {
-                added: 0,
-                known: piece.commit.len(),
-            });
+            return Ok(Tally { added: 0, known: piece.commit.len() });
         }
         Ok(_) => {
-            return Ok(Tally {
-                added: piece.commit.len(),
-                known: 0,
-            });
+            return Ok(Tally { added: piece.commit.len(), known: 0 });
         }
         Err(AppendError::Conflict { actual, .. }) if actual > piece.at => {}
         Err(error) => return Err(at_line(piece, &error.into())),
@@ -119,13 +104,7 @@ async fn one(store: &dyn EventStore, piece: &Piece) -> Result<Tally, Failed> {
         (&mine.event_type, &mine.data, &mine.metadata) == (&theirs.event_type, &theirs.data, &theirs.metadata)
     };
     let overlap = stored.events.len().min(piece.commit.events.len());
-    let agreeing = piece
-        .commit
-        .events
-        .iter()
-        .zip(&stored.events)
-        .take_while(|pair| same(*pair))
-        .count();
+    let agreeing = piece.commit.events.iter().zip(&stored.events).take_while(|pair| same(*pair)).count();
     if agreeing < overlap {
         let (version, line) = (piece.at.plus(agreeing as u64 + 1), piece.line);
         let message = format!(

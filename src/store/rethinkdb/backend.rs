@@ -27,27 +27,20 @@ impl Backend for RethinkStore {
             let head = match seen["outcome"].as_str() {
                 Some("appended") => return Ok(Outcome::Appended),
                 Some("other_type") => {
-                    return Ok(Outcome::OtherType {
-                        actual: seen["type"].as_str().unwrap_or("").into(),
-                    });
+                    return Ok(Outcome::OtherType { actual: seen["type"].as_str().unwrap_or("").into() });
                 }
                 _ => Version(seen["version"].as_u64().unwrap_or(0)),
             };
             // Something stands at the place, or the head is elsewhere: see what is durable there.
             let found = self.look(stream, at, head).await?;
             if found.version > head {
-                let _ = self
-                    .pool
-                    .rows(move_head(stream, &commit.stream_type, found.version.0))
-                    .await?;
+                let _ = self.pool.rows(move_head(stream, &commit.stream_type, found.version.0)).await?;
             }
             if found.at_place == Some(commit.id) {
                 return Ok(Outcome::Repeated);
             }
             if found.version != at {
-                return Ok(Outcome::Occupied {
-                    actual: found.version,
-                });
+                return Ok(Outcome::Occupied { actual: found.version });
             }
             if head == at {
                 // The place is free and was free: the server refused for a reason of its own.
@@ -72,15 +65,8 @@ impl Backend for RethinkStore {
         let mut back = LOOK_BACK;
         let commits = loop {
             let start = from.0.saturating_sub(back).max(1);
-            let rows = self
-                .pool
-                .rows(commits_from(events(ReadMode::Single), stream, start))
-                .await?;
-            let mut commits = match rows
-                .into_iter()
-                .map(StoredCommit::read)
-                .collect::<Result<Vec<_>, _>>()
-            {
+            let rows = self.pool.rows(commits_from(events(ReadMode::Single), stream, start)).await?;
+            let mut commits = match rows.into_iter().map(StoredCommit::read).collect::<Result<Vec<_>, _>>() {
                 Ok(commits) => commits,
                 Err(reason) => return Ok(Err(LoadError::Damaged { stream, reason })),
             };
@@ -97,10 +83,7 @@ impl Backend for RethinkStore {
             let version = self.look(stream, from, self.head(stream).await?).await?.version;
             return Ok(match version {
                 Version::ZERO => Err(LoadError::NotFound(stream)),
-                version => Ok(EventStream {
-                    events: Vec::new(),
-                    version,
-                }),
+                version => Ok(EventStream { events: Vec::new(), version }),
             });
         }
         Ok(assemble(stream, from, commits))
@@ -112,11 +95,7 @@ fn assemble(stream: StreamId, from: Version, commits: Vec<StoredCommit>) -> Resu
     let Some(first) = commits.first() else {
         return Err(LoadError::NotFound(stream));
     };
-    let mut next = if first.first() > from {
-        Version(1)
-    } else {
-        first.first()
-    };
+    let mut next = if first.first() > from { Version(1) } else { first.first() };
     let mut events = Vec::new();
     for commit in commits {
         if commit.first() != next {
@@ -126,10 +105,7 @@ fn assemble(stream: StreamId, from: Version, commits: Vec<StoredCommit>) -> Resu
         next = commit.last().next();
         events.extend(commit.into_events().filter(|event| event.version >= from));
     }
-    Ok(EventStream {
-        events,
-        version: Version(next.0 - 1),
-    })
+    Ok(EventStream { events, version: Version(next.0 - 1) })
 }
 
 /// What is durable at and after a place.
@@ -155,19 +131,14 @@ impl RethinkStore {
             ]))
             .await?;
         let keys = found["after"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut keys = keys
-            .iter()
-            .map(CommitKey::read)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(QueryError::wrong)?;
+        let mut keys =
+            keys.iter().map(CommitKey::read).collect::<Result<Vec<_>, _>>().map_err(QueryError::wrong)?;
         keys.sort_unstable_by_key(|key| key.first);
         let mut version = head;
         for key in keys {
             if key.first != version.next() {
-                let reason = format!(
-                    "stream {stream} is damaged: no commit begins at version {}",
-                    version.next()
-                );
+                let reason =
+                    format!("stream {stream} is damaged: no commit begins at version {}", version.next());
                 return Err(Failure { reason, retry: false });
             }
             version = key.last;
@@ -181,10 +152,7 @@ impl RethinkStore {
 fn append_query(stream: StreamId, at: Version, commit: &Commit) -> Command {
     let row = term(
         Term::Merge,
-        [
-            json(StoredCommit::document(stream, at.next(), commit)),
-            object([("recorded_at", r.now())]),
-        ],
+        [json(StoredCommit::document(stream, at.next(), commit)), object([("recorded_at", r.now())])],
     );
     let moved = move_head(stream, &commit.stream_type, at.0 + commit.len());
     let insert = |head: Command| {
@@ -222,14 +190,7 @@ fn append_query(stream: StreamId, at: Version, commit: &Commit) -> Command {
 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
-        let hint = if error.kind == QueryErrorKind::Missing {
-            "; run `projectord setup`"
-        } else {
-            ""
-        };
-        Self {
-            retry: error.kind == QueryErrorKind::Away,
-            reason: format!("{}{hint}", error.message),
-        }
+        let hint = if error.kind == QueryErrorKind::Missing { "; run `projectord setup`" } else { "" };
+        Self { retry: error.kind == QueryErrorKind::Away, reason: format!("{}{hint}", error.message) }
     }
 }

@@ -71,9 +71,7 @@ impl StoredCommit {
             .map_err(|error| format!("document {id} of table events is not a commit: {error}"))?;
         let (stream, _) = read_key(&commit.id)?;
         if stream != commit.stream_id || commit.events.is_empty() {
-            return Err(format!(
-                "document {id} of table events is not a commit of its stream with events"
-            ));
+            return Err(format!("document {id} of table events is not a commit of its stream with events"));
         }
         for event in &mut commit.events {
             canonical(&mut event.data);
@@ -130,28 +128,16 @@ impl CommitKey {
     pub(super) fn read(row: &Value) -> Result<Self, String> {
         let damaged = || format!("document {} of table events is not a commit", row["id"]);
         let (stream, first) = read_key(row["id"].as_str().ok_or_else(damaged)?)?;
-        let count = row["count"]
-            .as_u64()
-            .filter(|count| *count > 0)
-            .ok_or_else(damaged)?;
+        let count = row["count"].as_u64().filter(|count| *count > 0).ok_or_else(damaged)?;
         let commit_id = CommitId::deserialize(&row["commit_id"]).map_err(|_| damaged())?;
-        Ok(Self {
-            stream,
-            first,
-            last: first.plus(count - 1),
-            commit_id,
-        })
+        Ok(Self { stream, first, last: first.plus(count - 1), commit_id })
     }
 }
 
 fn read_key(id: &str) -> Result<(StreamId, Version), String> {
     let damaged = || format!("document {id:?} of table events has not the key of a commit");
     let (stream, version) = id.split_once('@').ok_or_else(damaged)?;
-    let version = version
-        .parse()
-        .ok()
-        .filter(|version| *version > 0)
-        .ok_or_else(damaged)?;
+    let version = version.parse().ok().filter(|version| *version > 0).ok_or_else(damaged)?;
     Ok((stream.parse().map_err(|_| damaged())?, Version(version)))
 }
 
@@ -166,10 +152,7 @@ fn reql_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>
 }
 
 /// A time from seconds since 1970, to the millisecond that RethinkDB keeps.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "times of events are far from the limits"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "times of events are far from the limits")]
 pub(super) fn from_seconds(seconds: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis((seconds * 1000.0).round() as i64)
 }

@@ -49,10 +49,7 @@ pub struct QueryError {
 
 impl QueryError {
     pub(super) fn wrong(message: impl Into<String>) -> Self {
-        Self {
-            kind: QueryErrorKind::Wrong,
-            message: message.into(),
-        }
+        Self { kind: QueryErrorKind::Wrong, message: message.into() }
     }
 }
 
@@ -71,11 +68,7 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     pub(super) fn new(server: Server, connections: usize) -> Self {
-        Self {
-            server,
-            permits: Arc::new(Semaphore::new(connections.max(1))),
-            idle: Arc::default(),
-        }
+        Self { server, permits: Arc::new(Semaphore::new(connections.max(1))), idle: Arc::default() }
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -119,9 +112,7 @@ impl Pool {
             }
             rows
         });
-        query
-            .await
-            .map_err(|error| QueryError::wrong(format!("the query's task ended: {error}")))?
+        query.await.map_err(|error| QueryError::wrong(format!("the query's task ended: {error}")))?
     }
 
     /// Runs `command` and gives its one row.
@@ -200,19 +191,13 @@ fn size(value: &Value) -> usize {
         Value::String(text) => 24 + text.len(),
         Value::Array(items) => 24 + items.iter().map(size).sum::<usize>(),
         Value::Object(fields) => {
-            24 + fields
-                .iter()
-                .map(|(key, field)| 24 + key.len() + size(field))
-                .sum::<usize>()
+            24 + fields.iter().map(|(key, field)| 24 + key.len() + size(field)).sum::<usize>()
         }
     }
 }
 
 fn away(server: &Server, what: &str) -> QueryError {
-    QueryError {
-        kind: QueryErrorKind::Away,
-        message: format!("cannot reach RethinkDB at {server}: {what}"),
-    }
+    QueryError { kind: QueryErrorKind::Away, message: format!("cannot reach RethinkDB at {server}: {what}") }
 }
 
 /// What an error of the driver means. Every kind, in one place.
@@ -233,16 +218,12 @@ fn explain(error: &Error, server: &Server) -> QueryError {
             Runtime::Availability(_) | Runtime::Internal(_) | Runtime::ResourceLimit(_) => {
                 (QueryErrorKind::Away, "")
             }
-            Runtime::Permission(_) => (
-                QueryErrorKind::Denied,
-                "; the user needs read and write on the database",
-            ),
+            Runtime::Permission(_) => {
+                (QueryErrorKind::Denied, "; the user needs read and write on the database")
+            }
             Runtime::NonExistence(_) => (QueryErrorKind::Missing, ""),
             Runtime::QueryLogic(_) | Runtime::User(_) => (QueryErrorKind::Wrong, ""),
         },
     };
-    QueryError {
-        kind,
-        message: format!("RethinkDB at {server}: {}{hint}", error.to_string().trim_end()),
-    }
+    QueryError { kind, message: format!("RethinkDB at {server}: {}{hint}", error.to_string().trim_end()) }
 }

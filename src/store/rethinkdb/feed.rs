@@ -32,9 +32,7 @@ impl Feed {
     /// is announced, and whatever was before can be read.
     pub(super) async fn open(pool: &Pool) -> Result<Self, QueryError> {
         let options = Options::default().squash(Squash::Bool(true)).include_states(true);
-        let mut feed = Self {
-            rows: pool.feed(aggregates().changes(options)).await?,
-        };
+        let mut feed = Self { rows: pool.feed(aggregates().changes(options)).await? };
         match feed.rows.recv().await {
             Some(Ok(row)) if row["state"] == "ready" => Ok(feed),
             Some(Ok(row)) => Err(QueryError::wrong(format!("the feed began with {row}"))),
@@ -64,10 +62,7 @@ impl Feed {
 }
 
 fn ended() -> QueryError {
-    QueryError {
-        kind: super::QueryErrorKind::Away,
-        message: "the feed ended".into(),
-    }
+    QueryError { kind: super::QueryErrorKind::Away, message: "the feed ended".into() }
 }
 
 /// A row of the feed: a head, or none where it is no stream's.
@@ -85,13 +80,7 @@ fn read(row: &Value) -> Result<Option<Head>, QueryError> {
     }
     let stream = head["id"].as_str().and_then(|id| id.parse().ok());
     match (stream, head["version"].as_u64()) {
-        (Some(stream), Some(version)) => Ok(Some(Head {
-            stream,
-            version: Version(version),
-        })),
-        _ => Err(QueryError::wrong(format!(
-            "document {} of table aggregates is not a head",
-            head["id"]
-        ))),
+        (Some(stream), Some(version)) => Ok(Some(Head { stream, version: Version(version) })),
+        _ => Err(QueryError::wrong(format!("document {} of table aggregates is not a head", head["id"]))),
     }
 }

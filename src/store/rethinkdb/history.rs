@@ -77,14 +77,8 @@ impl History {
         limit: usize,
     ) -> Result<usize, QueryError> {
         let rows = recorded_between(events(ReadMode::Single), seconds(from), seconds(to));
-        let count = self
-            .pool
-            .row(term(Term::Count, [term(Term::Limit, [rows, json(limit)])]))
-            .await?;
-        Ok(count
-            .as_u64()
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(0))
+        let count = self.pool.row(term(Term::Count, [term(Term::Limit, [rows, json(limit)])])).await?;
+        Ok(count.as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0))
     }
 
     /// The keys of all commits recorded from `from` on and before `to`, in no order. They may not be
@@ -97,12 +91,7 @@ impl History {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
     ) -> Result<Vec<CommitKey>, QueryError> {
-        self.keys(recorded_between(
-            events(ReadMode::Single),
-            seconds(from),
-            seconds(to),
-        ))
-        .await
+        self.keys(recorded_between(events(ReadMode::Single), seconds(from), seconds(to))).await
     }
 
     /// The keys of all commits of the streams from `from` on and before `to`, in no order; none of them
@@ -133,17 +122,10 @@ impl History {
         durable: bool,
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
-        let table = events(if durable {
-            ReadMode::Majority
-        } else {
-            ReadMode::Single
-        });
+        let table = events(if durable { ReadMode::Majority } else { ReadMode::Single });
         let get = term(Term::GetAll, [table]);
-        let keys = places
-            .iter()
-            .map(|(stream, version)| json(document::key(*stream, version.0)));
-        self.commits_within(keys.fold(get, Command::with_arg), budget)
-            .await
+        let keys = places.iter().map(|(stream, version)| json(document::key(*stream, version.0)));
+        self.commits_within(keys.fold(get, Command::with_arg), budget).await
     }
 
     /// The commits of one stream that begin from `from` on and before `to`, in no order; none of them
@@ -159,8 +141,7 @@ impl History {
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let (from, to) = (document::key(stream, from.0), document::key(stream, to.0));
-        self.commits_within(keys_between(events(ReadMode::Single), &from, &to), budget)
-            .await
+        self.commits_within(keys_between(events(ReadMode::Single), &from, &to), budget).await
     }
 
     /// Moves a stream's head on, where it lags behind a durable commit; whether it did.
@@ -168,10 +149,7 @@ impl History {
     /// # Errors
     /// See [`identity`](Self::identity).
     pub async fn repair_head(&self, head: Head, stream_type: &str) -> Result<bool, QueryError> {
-        let done = self
-            .pool
-            .row(move_head(head.stream, stream_type, head.version.0))
-            .await?;
+        let done = self.pool.row(move_head(head.stream, stream_type, head.version.0)).await?;
         Ok(done["unchanged"] != 1)
     }
 
@@ -189,10 +167,7 @@ impl History {
 
     async fn keys(&self, rows: Command) -> Result<Vec<CommitKey>, QueryError> {
         let rows = self.pool.rows(commit_keys(rows)).await?;
-        rows.iter()
-            .map(CommitKey::read)
-            .collect::<Result<_, _>>()
-            .map_err(QueryError::wrong)
+        rows.iter().map(CommitKey::read).collect::<Result<_, _>>().map_err(QueryError::wrong)
     }
 }
 

@@ -39,10 +39,7 @@ pub struct RethinkStore {
 impl RethinkStore {
     /// A store that connects when it is first used.
     pub fn new(server: Server, settings: Settings) -> Self {
-        Self {
-            pool: Arc::new(driver::Pool::new(server, settings.connections)),
-            settings,
-        }
+        Self { pool: Arc::new(driver::Pool::new(server, settings.connections)), settings }
     }
 
     /// Creates database, tables, index and the store's identity where they are missing, and checks that

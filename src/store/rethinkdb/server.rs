@@ -35,22 +35,12 @@ impl FromStr for Server {
         // RethinkDB's own rule for names.
         let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if database.is_empty() || !database.chars().all(valid) {
-            return Err(UrlError(
-                "it must end in the database's name: letters, digits, _ and -".into(),
-            ));
+            return Err(UrlError("it must end in the database's name: letters, digits, _ and -".into()));
         }
         Ok(Self {
-            host: url
-                .host_str()
-                .filter(|host| !host.is_empty())
-                .unwrap_or("localhost")
-                .to_owned(),
+            host: url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost").to_owned(),
             port: url.port().unwrap_or(28015),
-            user: if url.username().is_empty() {
-                "admin".into()
-            } else {
-                decoded(url.username())
-            },
+            user: if url.username().is_empty() { "admin".into() } else { decoded(url.username()) },
             password: decoded(url.password().unwrap_or("")),
             database,
         })
@@ -76,29 +66,18 @@ mod tests {
 
     #[test]
     fn a_url_has_defaults_and_hides_its_password() {
-        let server: Server = "rethinkdb://writer:s%40crt@db.example:28016/shop"
-            .parse()
-            .unwrap();
-        assert_eq!(
-            (server.user.as_str(), server.password.as_str()),
-            ("writer", "s@crt")
-        );
-        assert_eq!(
-            format!("{server} {server:?}"),
-            "db.example:28016/shop Server(db.example:28016/shop)"
-        );
+        let server: Server = "rethinkdb://writer:s%40crt@db.example:28016/shop".parse().unwrap();
+        assert_eq!((server.user.as_str(), server.password.as_str()), ("writer", "s@crt"));
+        assert_eq!(format!("{server} {server:?}"), "db.example:28016/shop Server(db.example:28016/shop)");
         let server: Server = "rethinkdb://localhost/shop".parse().unwrap();
         assert_eq!((server.port, server.user.as_str()), (28015, "admin"));
     }
 
     #[test]
     fn a_bad_url_says_why_and_not_what() {
-        for bad in [
-            "http://u:secret@h/shop",
-            "rethinkdb://u:secret@h",
-            "rethinkdb://u:secret@h/a b",
-            "nothing",
-        ] {
+        for bad in
+            ["http://u:secret@h/shop", "rethinkdb://u:secret@h", "rethinkdb://u:secret@h/a b", "nothing"]
+        {
             let error = bad.parse::<Server>().unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }

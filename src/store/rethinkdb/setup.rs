@@ -51,16 +51,12 @@ pub(super) async fn setup(pool: &Pool) -> Result<StoreId, QueryError> {
     let meta = json!({"id": META, "store_id": created, "created_at": Utc::now().to_rfc3339()});
     // Refused where there is one already, which is then the one.
     pool.rows(insert_hard(aggregates(), value(meta))).await?;
-    identity(pool)
-        .await?
-        .ok_or_else(|| QueryError::wrong("the store's identity was not kept"))
+    identity(pool).await?.ok_or_else(|| QueryError::wrong("the store's identity was not kept"))
 }
 
 /// The store's identity; none where `setup` was never run.
 pub(super) async fn identity(pool: &Pool) -> Result<Option<StoreId>, QueryError> {
-    let id = pool
-        .row(or(field(aggregates().get(META), "store_id"), Value::Null))
-        .await?;
+    let id = pool.row(or(field(aggregates().get(META), "store_id"), Value::Null)).await?;
     Ok(serde_json::from_value(id).ok())
 }
 
@@ -80,17 +76,8 @@ pub(super) async fn now(pool: &Pool) -> Result<DateTime<Utc>, QueryError> {
 async fn create(pool: &Pool) -> Result<(), QueryError> {
     let database = pool.server().database.as_str();
     // Lists are open to every user; making something is not.
-    if !names(pool.rows(r.db_list()).await?)
-        .iter()
-        .any(|name| name == database)
-    {
-        create_once(
-            pool,
-            "db_config",
-            json!({"name": database}),
-            r.db_create(database),
-        )
-        .await?;
+    if !names(pool.rows(r.db_list()).await?).iter().any(|name| name == database) {
+        create_once(pool, "db_config", json!({"name": database}), r.db_create(database)).await?;
     }
     let tables = names(pool.rows(r.db(database).table_list()).await?);
     for table in ["aggregates", "events"] {
@@ -100,14 +87,10 @@ async fn create(pool: &Pool) -> Result<(), QueryError> {
         }
         pool.rows(term(Term::Wait, [r.table(table)])).await?;
     }
-    if !names(pool.rows(r.table("events").index_list()).await?)
-        .iter()
-        .any(|name| name == "recorded_at")
-    {
+    if !names(pool.rows(r.table("events").index_list()).await?).iter().any(|name| name == "recorded_at") {
         pool.rows(r.table("events").index_create("recorded_at")).await?;
     }
-    pool.rows(term(Term::IndexWait, [r.table("events"), value("recorded_at")]))
-        .await?;
+    pool.rows(term(Term::IndexWait, [r.table("events"), value("recorded_at")])).await?;
     Ok(())
 }
 
@@ -131,8 +114,7 @@ async fn create_once(pool: &Pool, config: &str, named: Value, create: Command) -
         }
         // The one whose id is greater goes; if that is another's, and stays, it was there first.
         if others().all(|id| id.as_str() < mine.as_str()) || Instant::now() > deadline {
-            pool.rows(configs().get(mine.as_str().unwrap_or_default()).delete(()))
-                .await?;
+            pool.rows(configs().get(mine.as_str().unwrap_or_default()).delete(())).await?;
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -155,9 +137,7 @@ async fn check(pool: &Pool) -> Result<(), QueryError> {
             )));
         }
     }
-    let key = pool
-        .row(field(term(Term::Info, [events(ReadMode::Single)]), "primary_key"))
-        .await?;
+    let key = pool.row(field(term(Term::Info, [events(ReadMode::Single)]), "primary_key")).await?;
     if key != "id" {
         return Err(QueryError::wrong(format!(
             "table events at {} has the primary key {key}, not \"id\"",

@@ -33,9 +33,7 @@ pub(super) fn or(value: Command, other: impl Into<Value>) -> Command {
 /// An object whose values are terms.
 pub(super) fn object<const N: usize>(fields: [(&str, Command); N]) -> Command {
     let object = Command::new(Term::Object);
-    fields.into_iter().fold(object, |object, (name, value)| {
-        object.with_arg(json(name)).with_arg(value)
-    })
+    fields.into_iter().fold(object, |object, (name, value)| object.with_arg(json(name)).with_arg(value))
 }
 
 /// `let x = value in body(x)`; `id` keeps nested ones apart.
@@ -61,9 +59,7 @@ pub(super) fn keys_between(table: Command, from: &str, to: &str) -> Command {
 /// Rows of `events` by the time that they were recorded, in seconds since 1970; `to` is not included.
 pub(super) fn recorded_between(table: Command, from: f64, to: f64) -> Command {
     let index = between::Options::default().index("recorded_at");
-    table
-        .between(r.args((r.epoch_time(json(from)), index)))
-        .with_arg(r.epoch_time(json(to)))
+    table.between(r.args((r.epoch_time(json(from)), index))).with_arg(r.epoch_time(json(to)))
 }
 
 /// Inserts a commit; acknowledged when it is on disk.

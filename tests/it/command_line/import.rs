@@ -14,23 +14,14 @@ use crate::support::{Project, rethink_trial, text, trial, until};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial(
-            "import::plain_gzip_and_standard_input_are_the_same",
-            same_from_anywhere,
-        ),
+        trial("import::plain_gzip_and_standard_input_are_the_same", same_from_anywhere),
         trial("import::a_second_run_adds_nothing", second_run),
         trial("import::a_file_that_has_grown_adds_what_is_new", grown_file),
         trial("import::a_batch_is_one_commit_of_one_stream", batches),
-        trial(
-            "import::a_bad_line_is_named_and_nothing_after_it_is_written",
-            bad_lines,
-        ),
+        trial("import::a_bad_line_is_named_and_nothing_after_it_is_written", bad_lines),
         trial("import::a_damaged_gzip_is_an_error", damaged_gzip),
         trial("import::a_file_that_cannot_be_read_is_named", unreadable),
-        trial(
-            "import::a_stream_that_holds_something_else_is_refused",
-            foreign_stream,
-        ),
+        trial("import::a_stream_that_holds_something_else_is_refused", foreign_stream),
         trial("import::what_was_exported_can_be_imported", round_trip),
         trial("import::killed_in_the_middle_it_is_simply_run_again", killed),
         rethink_trial(
@@ -53,9 +44,7 @@ fn events(streams: u128, each: u64) -> Vec<String> {
         })
         .to_string()
     };
-    (1..=each)
-        .flat_map(|n| (0..streams).map(move |stream| event(stream, n)))
-        .collect()
+    (1..=each).flat_map(|n| (0..streams).map(move |stream| event(stream, n))).collect()
 }
 
 /// Writes a file of the project's; its path.
@@ -82,11 +71,7 @@ async fn log_of(project: &Project) -> String {
 }
 
 async fn count(project: &Project) -> u64 {
-    project
-        .value("select count(*) from projectord.events")
-        .await
-        .parse()
-        .unwrap()
+    project.value("select count(*) from projectord.events").await.parse().unwrap()
 }
 
 /// Each stream has these events, each once, in order.
@@ -99,12 +84,7 @@ async fn assert_whole(project: &Project, streams: u128, each: u64) {
     );
     assert_eq!(project.value(&wrong).await, "0");
     assert_eq!(u128::from(count(project).await), streams * u128::from(each));
-    assert_eq!(
-        project
-            .value("select max(position) - count(*) from projectord.events")
-            .await,
-        "0"
-    );
+    assert_eq!(project.value("select max(position) - count(*) from projectord.events").await, "0");
 }
 
 async fn same_from_anywhere() {
@@ -112,23 +92,14 @@ async fn same_from_anywhere() {
     let plain = lines.join("\n");
     let half = lines.len() / 2;
     // A file may be put together from several.
-    let members = [
-        gzip(&format!("{}\n", lines[..half].join("\n"))),
-        gzip(&lines[half..].join("\n")),
-    ]
-    .concat();
+    let members =
+        [gzip(&format!("{}\n", lines[..half].join("\n"))), gzip(&lines[half..].join("\n"))].concat();
     let mut logs = Vec::new();
     for (name, bytes) in [
         ("plain.ndjson", plain.clone().into_bytes()),
         ("ended.ndjson", format!("{plain}\n").into_bytes()),
-        (
-            "blank.ndjson",
-            format!("\n  \n{}\n\n", plain.replace('\n', "\n\n")).into_bytes(),
-        ),
-        (
-            "windows.ndjson",
-            format!("\u{feff}{}\r\n", plain.replace('\n', "\r\n")).into_bytes(),
-        ),
+        ("blank.ndjson", format!("\n  \n{}\n\n", plain.replace('\n', "\n\n")).into_bytes()),
+        ("windows.ndjson", format!("\u{feff}{}\r\n", plain.replace('\n', "\r\n")).into_bytes()),
         ("packed.ndjson.gz", gzip(&plain)),
         ("packed-without-saying-so.ndjson", gzip(&plain)),
         ("members.ndjson.gz", members),
@@ -136,10 +107,7 @@ async fn same_from_anywhere() {
         let project = set_up().await;
         let file = write(&project, name, &bytes);
         let said = project.ok(&["import", &file]);
-        assert!(
-            said.ends_with("210 events added, 0 were there already\n"),
-            "{name}: {said}"
-        );
+        assert!(said.ends_with("210 events added, 0 were there already\n"), "{name}: {said}");
         logs.push(log_of(&project).await);
 
         let piped = set_up().await;
@@ -173,10 +141,7 @@ async fn second_run() {
         &["import", &file, "--stream-type", "other"],
     ] {
         let said = project.ok(arguments);
-        assert_eq!(
-            said, "200 lines: 0 events added, 200 were there already\n",
-            "{arguments:?}"
-        );
+        assert_eq!(said, "200 lines: 0 events added, 200 were there already\n", "{arguments:?}");
     }
     assert_eq!(project.rows("projectord.events").await, log);
 }
@@ -187,13 +152,7 @@ async fn grown_file() {
     for (to, batch, added) in [(50, "1", 50), (70, "4", 20), (71, "1000", 1), (120, "7", 49)] {
         let file = write(&project, "events.ndjson", lines[..to].join("\n"));
         let said = project.ok(&["import", &file, "--batch", batch]);
-        assert_eq!(
-            said,
-            format!(
-                "{to} lines: {added} events added, {} were there already\n",
-                to - added
-            )
-        );
+        assert_eq!(said, format!("{to} lines: {added} events added, {} were there already\n", to - added));
     }
     assert_whole(&project, 3, 40).await;
 }
@@ -212,10 +171,7 @@ async fn batches() {
     let project = set_up().await;
     let file = write(&project, "events.ndjson", events(1, 30).join("\n"));
     let mut import = project.command(&["import", &file, "--batch", "10000"]);
-    let output = import
-        .env("PROJECTORD_STORE__MAX_COMMIT_EVENTS", "8")
-        .output()
-        .unwrap();
+    let output = import.env("PROJECTORD_STORE__MAX_COMMIT_EVENTS", "8").output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(project.value(commits).await, "8,8,8,6");
     let large = |n: u64| {
@@ -224,11 +180,7 @@ async fn batches() {
         event.to_string()
     };
     let project = set_up().await;
-    let file = write(
-        &project,
-        "events.ndjson",
-        (1..=7).map(large).collect::<Vec<_>>().join("\n"),
-    );
+    let file = write(&project, "events.ndjson", (1..=7).map(large).collect::<Vec<_>>().join("\n"));
     project.ok(&["import", &file, "--batch", "100"]);
     assert_eq!(project.value(commits).await, "3,3,1");
 }
@@ -278,29 +230,14 @@ async fn bad_lines() {
         let lines = [&good[..41], &["".into(), bad], &good[41..]].concat();
         let file = write(&project, "bad.ndjson", lines.join("\n"));
         let said = failed(&project.run(&["import", &file, "--batch", batch]), 1);
-        assert!(
-            said.starts_with("bad.ndjson:43: ") && said.contains(reason),
-            "{what}: {said}"
-        );
-        let done = format!(
-            "stopped before it: {} events added, {there} were there already",
-            41 - there
-        );
+        assert!(said.starts_with("bad.ndjson:43: ") && said.contains(reason), "{what}: {said}");
+        let done = format!("stopped before it: {} events added, {there} were there already", 41 - there);
         assert!(said.ends_with(&done), "{what}: {said}");
-        assert_eq!(
-            count(&project).await,
-            41,
-            "{what}: what is before it is written, and nothing after it"
-        );
+        assert_eq!(count(&project).await, 41, "{what}: what is before it is written, and nothing after it");
         there = 41;
     }
     // Bytes that are no text.
-    let bad = [
-        good[..2].join("\n").as_bytes(),
-        b"\n{\"type\": \"\xff\"}\n",
-        good[2].as_bytes(),
-    ]
-    .concat();
+    let bad = [good[..2].join("\n").as_bytes(), b"\n{\"type\": \"\xff\"}\n", good[2].as_bytes()].concat();
     let file = write(&project, "bytes.ndjson", bad);
     assert!(failed(&project.run(&["import", &file]), 1).starts_with("bytes.ndjson:3: not an event"));
     let input = std::fs::File::open(project.folder.path().join("bad.ndjson")).unwrap();
@@ -328,19 +265,12 @@ async fn damaged_gzip() {
         let project = set_up().await;
         let file = write(&project, "events.ndjson.gz", bytes);
         let said = failed(&project.run(&["import", &file]), 1);
-        assert!(
-            said.starts_with("events.ndjson.gz:") && said.contains("cannot read on"),
-            "{what}: {said}"
-        );
+        assert!(said.starts_with("events.ndjson.gz:") && said.contains("cannot read on"), "{what}: {said}");
         let before = count(&project).await;
         assert!(before <= 2_000, "{what}");
         // The whole file completes it.
         let said = project.ok(&["import", &write(&project, "events.ndjson.gz", &packed)]);
-        let wanted = format!(
-            "2,000 lines: {} events added, {} were there already\n",
-            2_000 - before,
-            before
-        );
+        let wanted = format!("2,000 lines: {} events added, {} were there already\n", 2_000 - before, before);
         assert_eq!(said.replace(',', ""), wanted.replace(',', ""), "{what}");
         assert_whole(&project, 50, 40).await;
     }
@@ -351,19 +281,13 @@ async fn unreadable() {
     std::fs::create_dir(project.folder.path().join("a-folder")).unwrap();
     for (file, reason) in [("nothing.ndjson", "No such file"), ("a-folder", "directory")] {
         let said = failed(&project.run(&["import", file]), 1);
-        assert!(
-            said.starts_with(&format!("{file}: ")) && said.contains(reason),
-            "{said}"
-        );
+        assert!(said.starts_with(&format!("{file}: ")) && said.contains(reason), "{said}");
     }
 }
 
 async fn foreign_stream() {
     let good = events(2, 10);
-    let stream = serde_json::from_str::<Value>(&good[0]).unwrap()["stream_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let stream = serde_json::from_str::<Value>(&good[0]).unwrap()["stream_id"].as_str().unwrap().to_owned();
     for (event_type, data, metadata, stream_type) in [
         ("Other", r#"{"n": 1}"#, r#"{"of": "0"}"#, "counter"),
         ("Counted", r#"{"n": 2}"#, r#"{"of": "0"}"#, "counter"),
@@ -371,16 +295,8 @@ async fn foreign_stream() {
     ] {
         for batch in ["1", "100"] {
             let project = set_up().await;
-            let append = [
-                "append",
-                &stream,
-                event_type,
-                data,
-                "--metadata",
-                metadata,
-                "--stream-type",
-                stream_type,
-            ];
+            let append =
+                ["append", &stream, event_type, data, "--metadata", metadata, "--stream-type", stream_type];
             project.ok(&append);
             let file = write(&project, "events.ndjson", good.join("\n"));
             let said = failed(&project.run(&["import", &file, "--batch", batch]), 4);
@@ -406,18 +322,12 @@ async fn foreign_stream() {
     ]);
     let file = write(&project, "events.ndjson", good.join("\n"));
     let said = failed(&project.run(&["import", &file]), 1);
-    assert!(
-        said.starts_with("events.ndjson:3: ") && said.contains("type \"other\""),
-        "{said}"
-    );
+    assert!(said.starts_with("events.ndjson:3: ") && said.contains("type \"other\""), "{said}");
 }
 
 async fn round_trip() {
     let project = set_up().await;
-    project.ok(&[
-        "import",
-        &write(&project, "events.ndjson", events(5, 5).join("\n")),
-    ]);
+    project.ok(&["import", &write(&project, "events.ndjson", events(5, 5).join("\n"))]);
     let odd = r#"{"é\n": ["", null, 1e300, -0.5, {"a": "\"\\\u001b"}]}"#;
     let stream = uuid::Uuid::new_v4().to_string();
     project.ok(&["append", &stream, "Odd 'x';--\n", odd, "--stream-type", "ü"]);
@@ -430,10 +340,7 @@ async fn round_trip() {
         event.to_string()
     });
     let copy = set_up().await;
-    copy.ok(&[
-        "import",
-        &write(&copy, "copy.ndjson", lines.collect::<Vec<_>>().join("\n")),
-    ]);
+    copy.ok(&["import", &write(&copy, "copy.ndjson", lines.collect::<Vec<_>>().join("\n"))]);
     assert_eq!(log_of(&copy).await, log_of(&project).await);
 }
 
@@ -446,13 +353,7 @@ async fn killed() {
     }
     let there = count(&project).await;
     let said = project.ok(&["import", &file]).replace(',', "");
-    assert_eq!(
-        said,
-        format!(
-            "{ALL} lines: {} events added {there} were there already\n",
-            ALL - there
-        )
-    );
+    assert_eq!(said, format!("{ALL} lines: {} events added {there} were there already\n", ALL - there));
     assert_whole(&project, 400, 40).await;
 }
 
@@ -467,15 +368,10 @@ async fn killed_on_rethinkdb() {
         kill_an_import(&project, &file, batch, ALL).await;
     }
     project.ok(&["import", &file]);
-    project
-        .until_value("select count(*) from projectord.events", &ALL.to_string())
-        .await;
+    project.until_value("select count(*) from projectord.events", &ALL.to_string()).await;
     assert_whole(&project, 60, 20).await;
     let said = project.ok(&["import", &file]).replace(',', "");
-    assert_eq!(
-        said,
-        format!("{ALL} lines: 0 events added {ALL} were there already\n")
-    );
+    assert_eq!(said, format!("{ALL} lines: 0 events added {ALL} were there already\n"));
     assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
 }
 
@@ -483,15 +379,9 @@ async fn killed_on_rethinkdb() {
 async fn kill_an_import(project: &Project, file: &str, batch: &str, all: u64) {
     let there = count(project).await;
     let mut import = project.command(&["import", file, "--batch", batch]);
-    let mut child = import
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("some of it is written", Duration::from_secs(60), async || {
-        count(project).await > there + all / 8
-    })
-    .await;
+    let mut child = import.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("some of it is written", Duration::from_secs(60), async || count(project).await > there + all / 8)
+        .await;
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(count(project).await < all, "it was done before it was killed");
@@ -502,16 +392,9 @@ async fn two_at_once() {
     let file = write(&project, "events.ndjson", events(50, 40).join("\n"));
     let spawned = ["1", "1", "7"].map(|batch| {
         let mut import = project.command(&["import", &file, "--batch", batch]);
-        import
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+        import.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     });
-    let outputs: Vec<Output> = spawned
-        .into_iter()
-        .map(|child| child.wait_with_output().unwrap())
-        .collect();
+    let outputs: Vec<Output> = spawned.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
     assert_whole(&project, 50, 40).await;
     for output in outputs {
         assert!(output.status.success(), "{}", text(&output.stderr));

@@ -52,10 +52,7 @@ fn run(patience: Duration, test: impl Future<Output = ()>) -> Result<(), Failed>
 pub async fn until(what: &str, patience: Duration, mut done: impl AsyncFnMut() -> bool) {
     let deadline = std::time::Instant::now() + patience;
     while !done().await {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "not within {patience:?}: {what}"
-        );
+        assert!(std::time::Instant::now() < deadline, "not within {patience:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

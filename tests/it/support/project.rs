@@ -23,27 +23,15 @@ impl Project {
     /// The log is the store.
     pub async fn new() -> Self {
         let postgres_url = new_database().await;
-        let pool = PgPoolOptions::new()
-            .max_connections(5)
-            .connect(&postgres_url)
-            .await
-            .unwrap();
+        let pool = PgPoolOptions::new().max_connections(5).connect(&postgres_url).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("projections")).unwrap();
-        Self {
-            folder,
-            postgres_url,
-            store_url: None,
-            pool,
-        }
+        Self { folder, postgres_url, store_url: None, pool }
     }
 
     /// The store is on RethinkDB.
     pub async fn on_rethinkdb() -> Self {
-        Self {
-            store_url: Some(new_rethink_database()),
-            ..Self::new().await
-        }
+        Self { store_url: Some(new_rethink_database()), ..Self::new().await }
     }
 
     pub fn projections(&self) -> PathBuf {
@@ -89,10 +77,7 @@ impl Project {
     pub fn run(&self, arguments: &[&str]) -> Output {
         let command = self.command(arguments);
         let mut bounded = Command::new("timeout");
-        bounded
-            .args(["--signal=KILL", "600"])
-            .arg(command.get_program())
-            .args(arguments);
+        bounded.args(["--signal=KILL", "600"]).arg(command.get_program()).args(arguments);
         bounded.current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, value) in command.get_envs() {
             match value {
@@ -107,27 +92,14 @@ impl Project {
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(
-            output.status.success(),
-            "projectord {}\n{out}\n{err}",
-            arguments.join(" ")
-        );
+        assert!(output.status.success(), "projectord {}\n{out}\n{err}", arguments.join(" "));
         out
     }
 
     /// Starts the daemon. It ends when the answer is dropped.
     pub fn daemon(&self) -> Daemon {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .unwrap();
-        let child = self
-            .command(&["run"])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
+        let child = self.command(&["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Daemon { child }
     }
 
@@ -149,16 +121,12 @@ impl Project {
 
     /// Waits, within bounds, until the one value of a query is this.
     pub async fn until_value(&self, sql: &str, wanted: &str) {
-        until(
-            &format!("{sql} = {wanted}"),
-            Duration::from_secs(30),
-            async || {
-                // The tables may not be there yet.
-                let sql = AssertSqlSafe(format!("select ({sql})::text"));
-                let row: Result<(Option<String>,), _> = sqlx::query_as(sql).fetch_one(&self.pool).await;
-                row.is_ok_and(|(value,)| value.as_deref() == Some(wanted))
-            },
-        )
+        until(&format!("{sql} = {wanted}"), Duration::from_secs(30), async || {
+            // The tables may not be there yet.
+            let sql = AssertSqlSafe(format!("select ({sql})::text"));
+            let row: Result<(Option<String>,), _> = sqlx::query_as(sql).fetch_one(&self.pool).await;
+            row.is_ok_and(|(value,)| value.as_deref() == Some(wanted))
+        })
         .await;
     }
 
@@ -195,10 +163,8 @@ impl Daemon {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid().to_string()])
-            .status()
-            .unwrap();
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 

@@ -14,10 +14,8 @@ impl Raw {
     pub async fn connect(url: &str) -> Self {
         let (place, database) = url.trim_start_matches("rethinkdb://").split_once('/').unwrap();
         let (host, port) = place.rsplit('@').next().unwrap().split_once(':').unwrap();
-        let options = Options::default()
-            .host(host.to_owned())
-            .port(port.parse().unwrap())
-            .db(database.to_owned());
+        let options =
+            Options::default().host(host.to_owned()).port(port.parse().unwrap()).db(database.to_owned());
         Self(r.connect(options).await.unwrap())
     }
 
@@ -35,25 +33,16 @@ impl Raw {
             "commit_id": uuid::Uuid::new_v4(),
             "events": [{"type": "Counted", "data": {"n": version}, "metadata": {}}],
         });
-        let when = Command::new(TermType::Sub)
-            .with_arg(r.now())
-            .with_arg(Command::from(json!(seconds_ago)));
-        let when = Command::new(TermType::Object)
-            .with_arg(Command::from(json!("recorded_at")))
-            .with_arg(when);
-        let row = Command::new(TermType::Merge)
-            .with_arg(Command::from(row))
-            .with_arg(when);
+        let when = Command::new(TermType::Sub).with_arg(r.now()).with_arg(Command::from(json!(seconds_ago)));
+        let when =
+            Command::new(TermType::Object).with_arg(Command::from(json!("recorded_at"))).with_arg(when);
+        let row = Command::new(TermType::Merge).with_arg(Command::from(row)).with_arg(when);
         let done = self.run(r.table("events").insert(row)).await;
         assert_eq!(done[0]["inserted"], 1, "{}", done[0]);
     }
 
     /// The version that `aggregates` says a stream has.
     pub async fn head(&self, stream: &str) -> Value {
-        self.run(r.table("aggregates").get(stream))
-            .await
-            .pop()
-            .unwrap_or_default()["version"]
-            .clone()
+        self.run(r.table("aggregates").get(stream)).await.pop().unwrap_or_default()["version"].clone()
     }
 }

@@ -31,18 +31,12 @@ pub async fn new_database() -> String {
         let postgres = postgres.get_or_insert_with(|| {
             let folder = open_folder();
             let server = PrivatePostgres::start(&folder.path().join("pg"), Disk::Volatile).unwrap();
-            Postgres {
-                server,
-                _folder: folder,
-            }
+            Postgres { server, _folder: folder }
         });
         (postgres.server.url("postgres"), postgres.server.url(&name))
     };
     let mut connection = PgConnection::connect(&admin).await.unwrap();
-    connection
-        .execute(sqlx::AssertSqlSafe(format!("create database {name}")))
-        .await
-        .unwrap();
+    connection.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await.unwrap();
     url
 }
 
@@ -55,12 +49,7 @@ pub fn rethinkdb_is_here() -> bool {
 pub fn new_rethink_database() -> String {
     let base = match std::env::var("RETHINKDB_URL") {
         Ok(url) => url,
-        Err(_) => RETHINK
-            .lock()
-            .unwrap()
-            .get_or_insert_with(start_rethinkdb)
-            .url
-            .clone(),
+        Err(_) => RETHINK.lock().unwrap().get_or_insert_with(start_rethinkdb).url.clone(),
     };
     format!("{}/t{}", base.trim_end_matches('/'), Uuid::new_v4().simple())
 }
@@ -74,11 +63,7 @@ pub fn stop_servers() {
 fn start_rethinkdb() -> Rethink {
     let driver = free_port().unwrap();
     let (server, folder) = start_rethinkdb_on(driver);
-    Rethink {
-        url: format!("rethinkdb://127.0.0.1:{driver}"),
-        _server: server,
-        _folder: folder,
-    }
+    Rethink { url: format!("rethinkdb://127.0.0.1:{driver}"), _server: server, _folder: folder }
 }
 
 /// A RethinkDB of one's own, on this port.
@@ -86,11 +71,8 @@ pub fn start_rethinkdb_on(driver: u16) -> (HeldServer, TempDir) {
     let folder = open_folder();
     let cluster = free_port().unwrap();
     let log = folder.path().join("log");
-    let (data, driver_port, cluster_port) = (
-        folder.path().join("data"),
-        driver.to_string(),
-        cluster.to_string(),
-    );
+    let (data, driver_port, cluster_port) =
+        (folder.path().join("data"), driver.to_string(), cluster.to_string());
     let args = [
         "--directory",
         path_text(&data),
@@ -106,9 +88,7 @@ pub fn start_rethinkdb_on(driver: u16) -> (HeldServer, TempDir) {
         "512",
     ];
     let server = HeldServer::hold(&binary().unwrap(), &args, &log).unwrap();
-    server
-        .wait_for(|| TcpStream::connect(("127.0.0.1", driver)).is_ok(), &log)
-        .unwrap();
+    server.wait_for(|| TcpStream::connect(("127.0.0.1", driver)).is_ok(), &log).unwrap();
     (server, folder)
 }
 
@@ -117,9 +97,7 @@ fn binary() -> Option<PathBuf> {
     BINARY
         .get_or_init(|| {
             let path = std::env::var_os("PATH")?;
-            std::env::split_paths(&path)
-                .map(|folder| folder.join("rethinkdb"))
-                .find(|file| file.exists())
+            std::env::split_paths(&path).map(|folder| folder.join("rethinkdb")).find(|file| file.exists())
         })
         .clone()
 }
