@@ -12,6 +12,7 @@ mod contract;
 mod folders;
 mod ingest;
 mod log;
+mod outage;
 mod projector;
 mod rethinkdb;
 mod support;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         contract::trials,
         log::trials,
         projector::trials,
+        outage::trials,
         rethinkdb::trials,
         ingest::trials,
         folders::trials,
