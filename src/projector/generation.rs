@@ -109,7 +109,7 @@ pub async fn check_sql(
     tx.rollback().await?;
     match built {
         Err(Wrong::Schema(error)) => {
-            problems.push(problem(&error, projection, "schema.sql", &projection.schema_sql, 0)?)
+            problems.push(problem(&error, projection, "schema.sql", &projection.schema_sql, 0)?);
         }
         // Unless a handler alone was found wrong, it is the handlers together.
         Err(Wrong::Handlers(error)) if problems.is_empty() => {

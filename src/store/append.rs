@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{AppendError, Appended, EventStream, ExpectedVersion, LoadError};
+use super::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError};
 use crate::backoff::Backoff;
 use crate::event::{Commit, Limits, Refusal, StreamId, Version};
 
@@ -51,6 +51,9 @@ pub(super) struct Failure {
 /// What a backend must know to be a store.
 #[async_trait]
 pub(super) trait Backend: Send + Sync {
+    /// Limits and deadline.
+    fn settings(&self) -> &Settings;
+
     /// Appends `commit` after version `at`, unless something else stands there.
     ///
     /// Must be safe to repeat: the same commit id at the same place is [`Outcome::Repeated`].
@@ -67,14 +70,31 @@ pub(super) trait Backend: Send + Sync {
     ) -> Result<Result<EventStream, LoadError>, Failure>;
 }
 
-/// [`EventStore::append_to_stream`](super::EventStore::append_to_stream) on any backend.
-pub(super) async fn append(
+#[async_trait]
+impl<B: Backend> EventStore for B {
+    async fn append_to_stream(
+        &self,
+        stream: StreamId,
+        expected: ExpectedVersion,
+        commit: Commit,
+    ) -> Result<Appended, AppendError> {
+        append(self, stream, expected, commit).await
+    }
+
+    async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
+        let mut tries = Tries::new(self.settings().deadline);
+        let loaded = tries.until_ok(|| self.try_load(stream, from)).await;
+        loaded.map_err(|reason| LoadError::Unavailable { stream, reason })?
+    }
+}
+
+async fn append(
     backend: &dyn Backend,
-    settings: &Settings,
     stream: StreamId,
     expected: ExpectedVersion,
     commit: Commit,
 ) -> Result<Appended, AppendError> {
+    let settings = backend.settings();
     let commit = commit.prepare(stream, &settings.limits)?;
     let mut tries = Tries::new(settings.deadline);
     let unavailable = |tries: &Tries, reason| AppendError::Unavailable {
@@ -110,20 +130,6 @@ pub(super) async fn append(
             }
         }
     }
-}
-
-/// [`EventStore::load_stream`](super::EventStore::load_stream) on any backend.
-pub(super) async fn load(
-    backend: &dyn Backend,
-    settings: &Settings,
-    stream: StreamId,
-    from: Version,
-) -> Result<EventStream, LoadError> {
-    let mut tries = Tries::new(settings.deadline);
-    tries
-        .until_ok(|| backend.try_load(stream, from))
-        .await
-        .map_err(|reason| LoadError::Unavailable { stream, reason })?
 }
 
 /// Tries of one call, under one deadline.

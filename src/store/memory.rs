@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::Utc;
 
-use super::append::{self, Backend, Failure, Outcome};
-use super::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
+use super::append::{Backend, Failure, Outcome};
+use super::{EventStream, LoadError, Settings};
 use crate::event::{Commit, Event, StreamId, Version};
 
 /// Keeps every stream in memory. Passes the same contract tests as the backends that last.
@@ -29,23 +29,11 @@ impl MemoryStore {
 }
 
 #[async_trait]
-impl EventStore for MemoryStore {
-    async fn append_to_stream(
-        &self,
-        stream: StreamId,
-        expected: ExpectedVersion,
-        commit: Commit,
-    ) -> Result<Appended, AppendError> {
-        append::append(self, &self.settings, stream, expected, commit).await
-    }
-
-    async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
-        append::load(self, &self.settings, stream, from).await
-    }
-}
-
-#[async_trait]
 impl Backend for MemoryStore {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
         let mut streams = self.streams();
         let events = streams.get(&stream).map_or(&[][..], Vec::as_slice);

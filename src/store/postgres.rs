@@ -11,8 +11,8 @@ use sqlx::types::Json;
 use sqlx::{FromRow, PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::append::{self, Backend, Failure, Outcome};
-use super::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
+use super::append::{Backend, Failure, Outcome};
+use super::{EventStream, LoadError, Settings};
 use crate::event::{Commit, Event, StreamId, Version, canonical};
 use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate};
 
@@ -59,23 +59,11 @@ impl PostgresStore {
 }
 
 #[async_trait]
-impl EventStore for PostgresStore {
-    async fn append_to_stream(
-        &self,
-        stream: StreamId,
-        expected: ExpectedVersion,
-        commit: Commit,
-    ) -> Result<Appended, AppendError> {
-        append::append(self, &self.settings, stream, expected, commit).await
-    }
-
-    async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
-        append::load(self, &self.settings, stream, from).await
-    }
-}
-
-#[async_trait]
 impl Backend for PostgresStore {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
         call(&self.pool, stream, at, commit).await
     }

@@ -6,7 +6,7 @@ use reql::{Command, r};
 use serde_json::Value;
 
 use super::super::append::{Backend, Failure, Outcome};
-use super::super::{EventStream, LoadError};
+use super::super::{EventStream, LoadError, Settings};
 use super::RethinkStore;
 use super::document::{self, CommitKey, StoredCommit};
 use super::driver::{QueryError, QueryErrorKind};
@@ -21,6 +21,10 @@ const LOOK_BACK: u64 = 16;
 
 #[async_trait]
 impl Backend for RethinkStore {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
         loop {
             let seen = self.pool.row(append_query(stream, at, commit)).await?;

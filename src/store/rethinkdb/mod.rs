@@ -16,8 +16,6 @@ mod term;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
 pub use document::{CommitKey, StoredCommit};
 pub use driver::{QueryError, QueryErrorKind};
 pub use feed::{Feed, Head};
@@ -25,9 +23,7 @@ pub use history::History;
 pub use server::{Server, UrlError};
 pub use setup::StoreId;
 
-use super::append;
-use super::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError, Settings};
-use crate::event::{Commit, StreamId, Version};
+use super::Settings;
 
 /// The event store on RethinkDB. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
@@ -54,21 +50,5 @@ impl RethinkStore {
     /// Reads for whoever copies the store elsewhere.
     pub fn history(&self) -> History {
         History::new(Arc::clone(&self.pool))
-    }
-}
-
-#[async_trait]
-impl EventStore for RethinkStore {
-    async fn append_to_stream(
-        &self,
-        stream: StreamId,
-        expected: ExpectedVersion,
-        commit: Commit,
-    ) -> Result<Appended, AppendError> {
-        append::append(self, &self.settings, stream, expected, commit).await
-    }
-
-    async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
-        append::load(self, &self.settings, stream, from).await
     }
 }
