@@ -44,7 +44,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             batch_time: Duration::from_millis(250),
-            max_batch: 20_000,
+            max_batch: 5_000,
             batch_timeout: Duration::from_secs(60),
             poll_interval: Duration::from_secs(5),
         }
