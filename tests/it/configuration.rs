@@ -258,7 +258,7 @@ async fn precedence() {
         ("store", "connections", "5", "# other.toml"),
         ("postgres", "connections", "7", "# environment, PROJECTORD_POSTGRES__CONNECTIONS"),
         ("store", "deadline", "\"1m 30s\"", "# environment, PROJECTORD_STORE__DEADLINE"),
-        ("projector", "max_batch", "20000", "# default"),
+        ("projector", "max_batch", "5000", "# default"),
         ("store", "url", "", "# default"),
     ] {
         let line = setting(&printed, section, key);
