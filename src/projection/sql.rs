@@ -30,8 +30,8 @@ pub(super) struct Scan {
 /// Why a statement must not stand where it stands, if it must not.
 pub(super) fn refusal(statement: &Statement, is_handler: bool) -> Option<&'static str> {
     const TRANSACTION: &str = "the daemon commits rows and checkpoint together, as one role";
-    const BATCH: &str = "it would leave out all later events of the batch; IF leaves out a part of the handler, and \
-                         CONTINUE the rest of it";
+    const BATCH: &str =
+        "it would leave out all later events of the batch, or the rest of the handler unseen; use IF";
     const COPY: &str = "no data come along with it; use INSERT";
     let words: Vec<&str> = statement.words.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -48,7 +48,7 @@ pub(super) fn refusal(statement: &Statement, is_handler: bool) -> Option<&'stati
         ["BEGIN" | "END", ..] if !is_handler && !statement.nested => Some(TRANSACTION),
         ["COPY", ..] if !statement.nested => Some(COPY),
         ["RETURN", ..] if is_handler => Some(BATCH),
-        ["EXIT", ..] if is_handler && !statement.in_loop => Some(BATCH),
+        ["EXIT" | "CONTINUE", ..] if is_handler && !statement.in_loop => Some(BATCH),
         _ => None,
     }
 }
@@ -227,6 +227,7 @@ mod tests {
             "begin perform 1; exception when others then\nrollback; end;",
             "while a loop exit; end loop;\nexit when b;",
             "declare n int; begin\nreturn; end;",
+            "perform 1;\ncontinue when a;",
         ] {
             assert_eq!(refused(handler, true), [2], "{handler}");
         }
@@ -234,7 +235,7 @@ mod tests {
             "for i in 1..2 loop exit when i = 2; continue; end loop",
             "insert into returns (role) values ('x') on conflict (id) do update set role = 'y'",
             "update t set a = case when b then release else c end",
-            "begin null; end; continue when x; perform $$ commit $$",
+            "begin null; end; perform $$ commit $$",
         ] {
             assert_eq!(refused(handler, true), [0; 0], "{handler}");
         }
