@@ -18,6 +18,7 @@ create function projectord.ingest(
 declare
     known_store uuid;
     diverged record;
+    in_order boolean;
 begin
     select position, store_id into strict head, known_store from projectord.log_head for update;
     if known_store is null and head = 0 then
@@ -27,27 +28,44 @@ begin
             using errcode = 'PJ005';
     end if;
 
-    with batch as (
-        select * from unnest(p_stream_ids, p_stream_types, p_versions, p_types, p_data, p_metadata,
-                             p_commit_ids, p_recorded_at)
+    -- What comes as it should, each stream going on where the log has it, needs no sorting of whole events.
+    select bool_and(version = coalesce(before, (select e.version from projectord.events e
+                                                 where e.stream_id = b.stream_id
+                                                 order by e.version desc limit 1), 0) + 1)
+      into in_order
+      from (select stream_id, version, lag(version) over (partition by stream_id order by nth) as before
+              from unnest(p_stream_ids, p_versions) with ordinality as u (stream_id, version, nth)) b;
+
+    if in_order then
+        insert into projectord.events
+        select head + nth, stream_id, stream_type, version, type, data, metadata, commit_id, recorded_at
+          from unnest(p_stream_ids, p_stream_types, p_versions, p_types, p_data, p_metadata,
+                      p_commit_ids, p_recorded_at)
             with ordinality as b (stream_id, stream_type, version, type, data, metadata, commit_id,
-                                  recorded_at, nth)
-    ), known as materialized (
-        select s.stream_id, coalesce((select e.version from projectord.events e
-                                       where e.stream_id = s.stream_id
-                                       order by e.version desc limit 1), 0) as version
-          from (select distinct stream_id from batch) s
-    ), fresh as (
-        -- A stream's events keep the order of their versions, whatever order they came in.
-        select b.*, k.version + row_number() over in_stream as next_version, max(b.nth) over in_stream as turn
-          from batch b join known k using (stream_id)
-         where b.version > k.version
-        window in_stream as (partition by b.stream_id order by b.version)
-    )
-    insert into projectord.events
-    select head + row_number() over (order by turn, version), stream_id, stream_type, version, type, data, metadata,
-           commit_id, recorded_at
-      from fresh where version = next_version;
+                                  recorded_at, nth);
+    else
+        with batch as (
+            select * from unnest(p_stream_ids, p_stream_types, p_versions, p_types, p_data, p_metadata,
+                                 p_commit_ids, p_recorded_at)
+                with ordinality as b (stream_id, stream_type, version, type, data, metadata, commit_id,
+                                      recorded_at, nth)
+        ), known as materialized (
+            select s.stream_id, coalesce((select e.version from projectord.events e
+                                           where e.stream_id = s.stream_id
+                                           order by e.version desc limit 1), 0) as version
+              from (select distinct stream_id from batch) s
+        ), fresh as (
+            -- A stream's events keep the order of their versions, whatever order they came in.
+            select b.*, k.version + row_number() over in_stream as next_version, max(b.nth) over in_stream as turn
+              from batch b join known k using (stream_id)
+             where b.version > k.version
+            window in_stream as (partition by b.stream_id order by b.version)
+        )
+        insert into projectord.events
+        select head + row_number() over (order by turn, version), stream_id, stream_type, version, type, data, metadata,
+               commit_id, recorded_at
+          from fresh where version = next_version;
+    end if;
     get diagnostics added = row_count;
 
     -- What was there already must be the same.

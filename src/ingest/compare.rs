@@ -2,15 +2,17 @@
 //! by range of their keys, at start and then rarely. The second makes completeness exact without any
 //! assumption about clocks.
 
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::error::IngestError;
-use super::follow::Durable;
 use super::run::Ingest;
 use super::status::Status;
 use super::window::Walk;
+use crate::event::{StreamId, Version};
 use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
 /// Younger commits are left to the feed.
@@ -66,17 +68,20 @@ impl Ingest {
         // The last key sorts after every UUID.
         let to = if step.to == KEYS { "g".into() } else { key_at(step.to) };
         let limit = if step.is_least() { usize::MAX } else { STEP * 4 };
-        let Some(keys) = self.history.keys_of_streams(&key_at(step.from), &to, limit).await? else {
+        let from = key_at(step.from);
+        let Some(keys) = self.history.keys_of_streams(&from, &to, limit).await? else {
             pass.walk.too_much(step);
             return Ok(false);
         };
+        let heads = self.history.heads_between(&from, &to).await?;
         self.compare(store, &keys, Found::Anywhere).await?;
+        self.repair_heads(&keys, &heads).await?;
         pass.walk.took(step, keys.len());
         pass.compared += keys.len();
         Ok(false)
     }
 
-    /// Adds what the log lacks of `keys`, and moves heads that lag behind.
+    /// Adds what the log lacks of `keys`.
     async fn compare(&self, store: StoreId, keys: &[CommitKey], found: Found) -> Result<(), IngestError> {
         let mut missing = Vec::new();
         for keys in keys.chunks(STEP) {
@@ -94,48 +99,52 @@ impl Ingest {
                 }
             }
         }
-        let mut missing = missing.as_slice();
-        while !missing.is_empty() {
-            let (asked, mut commits) = self.read_some(missing, Durable::Unknown).await?;
+        let mut repaired = 0;
+        let mut rest = missing.as_slice();
+        while !rest.is_empty() {
+            let (asked, mut commits) = self.read_some(rest).await?;
             let now = self.history.now().await?;
             commits.retain(|commit| (commit.recorded_at - now).abs() > YOUNG);
-            self.repair(store, &commits, found).await?;
-            missing = &missing[asked..];
+            let keys: Vec<CommitKey> = commits.iter().map(StoredCommit::key).collect();
+            self.follow(store, &keys).await?;
+            repaired += keys.len();
+            rest = &rest[asked..];
         }
+        if repaired == 0 {
+            return Ok(());
+        }
+        Status::new(self.pool.clone()).repaired(repaired).await?;
+        if found == Found::Lately {
+            return Err(IngestError::FeedLost(format!(
+                "the feed did not announce {repaired} commits; opening another"
+            )));
+        }
+        warn!(commits = repaired, "added commits that the feed did not announce");
         Ok(())
     }
 
-    /// Adds durable commits that nobody announced.
-    async fn repair(
+    /// Moves on the heads that lag behind what the log has of their streams, which is durable.
+    async fn repair_heads(
         &self,
-        store: StoreId,
-        commits: &[StoredCommit],
-        found: Found,
+        keys: &[CommitKey],
+        heads: &HashMap<StreamId, Version>,
     ) -> Result<(), IngestError> {
-        let mut heads = Vec::with_capacity(commits.len());
-        let mut missed = None;
-        for commit in commits {
-            let head = Head { stream: commit.stream_id, version: commit.last() };
-            heads.push(head);
-            if !self.history.repair_head(head, &commit.stream_type).await? {
-                missed = Some(head);
-            }
+        let mut last: HashMap<StreamId, &CommitKey> = HashMap::new();
+        for key in keys {
+            let end = last.entry(key.stream).or_insert(key);
+            *end = if key.last > end.last { key } else { end };
         }
-        self.follow(store, &heads).await?;
-        Status::new(self.pool.clone()).repaired(commits.len()).await?;
-        match missed {
-            // A head that lagged was never announced: its writer died. One that did not, was.
-            Some(head) if found == Found::Lately => Err(IngestError::FeedLost(format!(
-                "the feed did not announce version {} of stream {}; opening another",
-                head.version, head.stream
-            ))),
-            _ => {
-                if !commits.is_empty() {
-                    warn!(commits = commits.len(), "added commits that the feed did not announce");
-                }
-                Ok(())
-            }
+        last.retain(|stream, key| heads.get(stream).is_none_or(|head| *head < key.last));
+        let lagging: Vec<StreamId> = last.into_keys().collect();
+        for streams in lagging.chunks(STEP) {
+            let heads = self.log.heads(streams).await?;
+            let heads: Vec<Head> = heads
+                .into_iter()
+                .map(|(stream, stream_type, version)| Head { stream, stream_type, version })
+                .collect();
+            self.history.move_heads(&heads).await?;
         }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a stream's place in the log to its head, commit by commit.
+//! From an announcement to the log: the commits that were announced, and whatever is missing before them.
 
 use std::collections::HashMap;
 
@@ -7,91 +7,95 @@ use tracing::warn;
 use super::error::IngestError;
 use super::run::Ingest;
 use crate::event::{Event, StreamId, Version};
-use crate::store::rethinkdb::{Head, StoreId, StoredCommit};
+use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
-/// Streams that are looked up at once.
-const STREAMS: usize = 1_000;
+/// Places that are looked up at once.
+const PLACES: usize = 1_000;
 /// A stream that is further behind is read by range.
 const FAR: u64 = 16;
 /// How many versions a range spans.
 const SPAN: u64 = 2_000;
 
-/// Whether commits are known to be on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durable {
-    /// A head has moved past them, which it does only then.
-    Announced,
-    /// They were merely seen; reading them makes sure.
-    Unknown,
-}
-
 impl Ingest {
-    /// Brings each stream up to its head. A commit beyond the head that was announced is left for its
-    /// own announcement: it may not be durable yet.
-    pub(super) async fn follow(&self, store: StoreId, heads: &[Head]) -> Result<(), IngestError> {
-        // A head may be announced twice; the further one counts.
-        let mut furthest: HashMap<StreamId, Version> = HashMap::with_capacity(heads.len());
-        for head in heads {
-            let version = furthest.entry(head.stream).or_default();
-            *version = head.version.max(*version);
-        }
-        let mut behind: Vec<(StreamId, Version)> = furthest.into_iter().collect();
-        while !behind.is_empty() {
-            let rest = behind.split_off(behind.len().min(STREAMS));
-            self.follow_some(store, behind).await?;
-            behind = rest;
+    /// Adds the announced commits, and those before them that the log lacks, and moves their heads on.
+    /// What was announced and is not durable is not there.
+    pub(super) async fn follow(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
+        for announced in announced.chunks(PLACES) {
+            self.follow_some(store, announced).await?;
         }
         Ok(())
     }
 
-    async fn follow_some(&self, store: StoreId, heads: Vec<(StreamId, Version)>) -> Result<(), IngestError> {
-        let mut behind = heads;
+    async fn follow_some(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
+        let mut streams: Vec<StreamId> = announced.iter().map(|key| key.stream).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let mut heads = HashMap::new();
         loop {
-            let streams: Vec<StreamId> = behind.iter().map(|(stream, _)| *stream).collect();
             let versions = self.log.versions(&streams).await?;
-            let missing: Vec<(StreamId, Version, Version)> = behind
-                .iter()
-                .zip(versions)
-                .filter(|((_, head), version)| version < head)
-                .map(|((stream, head), version)| (*stream, version.next(), *head))
-                .collect();
-            if missing.is_empty() {
-                return Ok(());
+            let in_log: HashMap<StreamId, Version> = streams.iter().copied().zip(versions).collect();
+            let behind: Vec<&CommitKey> =
+                announced.iter().filter(|key| key.last > in_log[&key.stream]).collect();
+            if behind.is_empty() {
+                break;
             }
-            let commits = self.fetch(&missing).await?;
-            if self.add(store, commits).await? == 0 {
-                for (stream, version, head) in &missing {
-                    warn!(%stream, %version, %head, "announced, and not found; it is looked for again by the sweep");
+            if self.fetch(store, &behind, &in_log, &mut heads).await? == 0 {
+                for key in behind {
+                    let (stream, version) = (key.stream, key.first);
+                    warn!(%stream, %version, "announced, and not found; it is looked for again by the sweep");
                 }
-                return Ok(());
+                break;
             }
-            behind = missing.into_iter().map(|(stream, _, head)| (stream, head)).collect();
         }
+        let heads: Vec<Head> = heads.into_values().collect();
+        Ok(self.history.move_heads(&heads).await?)
     }
 
-    /// Some of the commits that come next, up to each stream's head.
+    /// Adds what was announced and what comes next in its streams, and notes how far each came; how many
+    /// events were new.
     async fn fetch(
         &self,
-        missing: &[(StreamId, Version, Version)],
-    ) -> Result<Vec<StoredCommit>, IngestError> {
-        let is_far = |from: Version, head: Version| head.0 - from.0 >= FAR;
-        let near: Vec<(StreamId, Version)> = missing
-            .iter()
-            .filter(|(_, from, head)| !is_far(*from, *head))
-            .map(|(stream, from, _)| (*stream, *from))
-            .collect();
-        let mut commits = match near.is_empty() {
-            true => Vec::new(),
-            false => self.read_some(&near, Durable::Announced).await?.1,
-        };
-        // One stream that is far behind at a time: its range alone may fill a batch.
-        if let Some((stream, from, head)) = missing.iter().find(|(_, from, head)| is_far(*from, *head)) {
-            commits.extend(self.read_range(*stream, *from, *head).await?);
+        store: StoreId,
+        behind: &[&CommitKey],
+        in_log: &HashMap<StreamId, Version>,
+        heads: &mut HashMap<StreamId, Head>,
+    ) -> Result<u64, IngestError> {
+        // The next place of each stream, since what lies between may not have been announced.
+        let next = |key: &&CommitKey| (key.stream, in_log[&key.stream].next());
+        let is_far = |key: &&&CommitKey| key.first.0 - in_log[&key.stream].0 > FAR;
+        let mut places: Vec<(StreamId, Version)> = behind.iter().map(next).collect();
+        places.extend(behind.iter().filter(|key| !is_far(key)).map(|key| (key.stream, key.first)));
+        places.sort_unstable();
+        places.dedup();
+        let mut added = 0;
+        let mut places = places.as_slice();
+        while !places.is_empty() {
+            let (asked, commits) = self.read_some(places).await?;
+            added += self.add_and_note(store, commits, heads).await?;
+            places = &places[asked..];
         }
-        let heads: HashMap<StreamId, Version> =
-            missing.iter().map(|(stream, _, head)| (*stream, *head)).collect();
-        commits.retain(|commit| heads.get(&commit.stream_id).is_some_and(|head| commit.last() <= *head));
-        Ok(commits)
+        // One stream that is far behind at a time: its range alone may fill a batch.
+        if let Some(key) = behind.iter().find(is_far) {
+            let (stream, from) = next(key);
+            let commits = self.read_range(stream, from, key.last).await?;
+            added += self.add_and_note(store, commits, heads).await?;
+        }
+        Ok(added)
+    }
+
+    async fn add_and_note(
+        &self,
+        store: StoreId,
+        commits: Vec<StoredCommit>,
+        heads: &mut HashMap<StreamId, Head>,
+    ) -> Result<u64, IngestError> {
+        for commit in &commits {
+            let (stream, version) = (commit.stream_id, commit.last());
+            if heads.get(&stream).is_none_or(|head| head.version < version) {
+                heads.insert(stream, Head { stream, stream_type: commit.stream_type.clone(), version });
+            }
+        }
+        self.add(store, commits).await
     }
 
     /// The commits that begin at the first so many of these places, as many as fit a batch, and how many
@@ -99,14 +103,11 @@ impl Ingest {
     pub(super) async fn read_some(
         &self,
         places: &[(StreamId, Version)],
-        durable: Durable,
     ) -> Result<(usize, Vec<StoredCommit>), IngestError> {
-        let mut asked = places.len().min(STREAMS);
+        let mut asked = places.len().min(PLACES);
         loop {
             let budget = if asked <= 1 { usize::MAX } else { self.config.batch_bytes };
-            let read =
-                self.history.beginning_at(&places[..asked], durable == Durable::Unknown, budget).await?;
-            match read {
+            match self.history.beginning_at(&places[..asked], budget).await? {
                 Some(commits) => return Ok((asked, commits)),
                 None => asked = (asked / 4).max(1),
             }
@@ -118,11 +119,11 @@ impl Ingest {
         &self,
         stream: StreamId,
         from: Version,
-        head: Version,
+        last: Version,
     ) -> Result<Vec<StoredCommit>, IngestError> {
         let mut span = SPAN;
         loop {
-            let to = Version(head.0.min(from.0 + span)).next();
+            let to = Version(last.0.min(from.0 + span)).next();
             let budget = if span == 0 { usize::MAX } else { self.config.batch_bytes };
             match self.history.of_stream(stream, from, to, budget).await? {
                 Some(commits) => return Ok(commits),

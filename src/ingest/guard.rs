@@ -53,7 +53,7 @@ pub(super) async fn check(
     let places: Vec<_> = newest.iter().map(|(stream, first, _)| (*stream, *first)).collect();
     let mut found = std::collections::HashMap::new();
     for places in places.chunks(50) {
-        for commit in history.beginning_at(places, false, usize::MAX).await?.unwrap_or_default() {
+        for commit in history.beginning_at(places, usize::MAX).await?.unwrap_or_default() {
             found.insert((commit.stream_id, commit.first()), commit.commit_id);
         }
     }

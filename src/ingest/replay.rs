@@ -2,8 +2,6 @@
 //! RethinkDB's clocks allow. An unordered read of a window, sorted here, is twice as fast as an ordered
 //! scan.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -12,8 +10,7 @@ use tracing::{debug, info};
 use super::error::IngestError;
 use super::run::Ingest;
 use super::window::Walk;
-use crate::event::{StreamId, Version};
-use crate::store::rethinkdb::{Head, StoreId, StoredCommit};
+use crate::store::rethinkdb::{StoreId, StoredCommit};
 
 /// How far back a reading begins, so that clocks that disagree a little cost nothing. What they hide
 /// beyond that, the full pass finds.
@@ -61,21 +58,14 @@ impl Ingest {
     }
 
     async fn add_window(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
-        let mut ends: HashMap<StreamId, Version> = HashMap::new();
-        let mut events = 0;
-        for commit in &commits {
-            let end = ends.entry(commit.stream_id).or_default();
-            *end = commit.last().max(*end);
-            events += commit.events.len() as u64;
-        }
+        let keys: Vec<_> = commits.iter().map(StoredCommit::key).collect();
+        let events: u64 = commits.iter().map(|commit| commit.events.len() as u64).sum();
         let begun = Instant::now();
         let added = self.add(store, commits).await?;
         debug!(events, added, took = ?begun.elapsed(), "window added");
         if added < events {
             // Some were there already; or a clock ran back and a predecessor is in a later window.
-            let heads: Vec<Head> =
-                ends.into_iter().map(|(stream, version)| Head { stream, version }).collect();
-            self.follow(store, &heads).await?;
+            self.follow(store, &keys).await?;
         }
         Ok(added)
     }

@@ -98,9 +98,9 @@ impl Ingest {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
-                moved = feed.moved() => {
-                    let heads = moved.map_err(|error| IngestError::FeedLost(error.message))?;
-                    self.follow(store, &heads).await?;
+                heard = feed.heard() => {
+                    let announced = heard.map_err(|error| IngestError::FeedLost(error.message))?;
+                    self.follow(store, &announced).await?;
                 }
                 _ = sweep.tick() => self.sweep(store).await?,
                 () = sleep_until(pass_due) => {

@@ -84,6 +84,25 @@ impl Log {
         Ok(rows.into_iter().map(|(version,)| Version::from_sql(version)).collect())
     }
 
+    /// The newest event of each of these streams, where there is one: stream, its type, its version.
+    ///
+    /// # Errors
+    /// See [`head`](Self::head).
+    pub async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, String, Version)>, sqlx::Error> {
+        let ids: Vec<Uuid> = streams.iter().map(|stream| stream.0).collect();
+        let rows: Vec<(Uuid, String, i64)> = sqlx::query_as(
+            "select h.stream_id, h.stream_type, h.version from unnest($1::uuid[]) as s (id), lateral
+                    (select * from projectord.events e where e.stream_id = s.id
+                      order by e.version desc limit 1) h",
+        )
+        .bind(ids)
+        .fetch_all(&self.pool)
+        .await?;
+        let head =
+            |(stream, kind, version): (Uuid, String, i64)| (stream.into(), kind, Version::from_sql(version));
+        Ok(rows.into_iter().map(head).collect())
+    }
+
     /// The commit that holds each of these places, in the order given; none where the log has not come
     /// that far.
     ///

@@ -2,7 +2,7 @@
 //! the way.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use reql::r;
@@ -12,13 +12,15 @@ use projectord::event::{Commit, NewEvent, StreamId, Version};
 use projectord::private_server::free_port;
 use projectord::store::{EventStore, ExpectedVersion, RethinkStore, Settings};
 
-use crate::support::{Project, Raw, rethink_trial, start_rethinkdb_on};
+use crate::support::{DeafWay, Project, Raw, rethink_trial, start_rethinkdb_on};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         rethink_trial("ingest::reads_history_and_follows_live", reads_history_and_follows_live),
+        rethink_trial("ingest::it_moves_heads_on_live_and_in_the_full_pass", moves_heads),
         rethink_trial("ingest::long_streams_arrive_whole", long_streams_arrive_whole),
-        rethink_trial("ingest::a_commit_whose_writer_died_arrives_within_a_sweep", dead_writer),
+        rethink_trial("ingest::a_commit_whose_writer_died_arrives", dead_writer),
+        rethink_trial("ingest::a_feed_that_falls_silent_is_noticed_by_the_sweep", silent_feed),
         rethink_trial("ingest::a_commit_that_clocks_hide_is_found_by_the_full_pass", hidden_by_clocks),
         rethink_trial("ingest::a_predecessor_with_a_later_clock_comes_first", clock_ran_back),
         rethink_trial("ingest::killed_again_and_again_it_copies_each_commit_once", killed_again_and_again),
@@ -124,9 +126,27 @@ async fn dead_writer() {
     let newborn = StreamId::random();
     raw.commit_without_head(&newborn.to_string(), 1, 0.0).await;
     until_head(&project, 4).await;
-    project.until_value("select repaired from projectord.ingest_status", "2").await;
-    assert_eq!(raw.head(&stream.to_string()).await, 3);
-    assert_eq!(raw.head(&newborn.to_string()).await, 1);
+    assert_log_is_store(&project, &raw).await;
+}
+
+async fn silent_feed() {
+    let (mut project, store, raw) = new_project().await;
+    let place = raw.url.trim_start_matches("rethinkdb://").split('/').next().unwrap().to_owned();
+    let way = DeafWay::to(&place).await;
+    project.store_url = Some(raw.url.replace(&place, &format!("127.0.0.1:{}", way.port)));
+    let _daemon = project.daemon();
+    until_ingest(&project, "live").await;
+    append(&store, StreamId::random(), 3).await;
+    until_head(&project, 3).await;
+    way.go_deaf();
+    append(&store, StreamId::random(), 3).await;
+    until_head(&project, 6).await;
+    project.until_value("select repaired from projectord.ingest_status", "3").await;
+    // Another feed is open, and hears.
+    until_ingest(&project, "live").await;
+    append(&store, StreamId::random(), 3).await;
+    until_head(&project, 9).await;
+    assert_eq!(project.value("select repaired from projectord.ingest_status").await, "3");
     assert_log_is_store(&project, &raw).await;
 }
 
@@ -152,6 +172,23 @@ async fn clock_ran_back() {
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(project.value("select position from projectord.log_head").await, "20");
     assert_log_is_store(&project, &raw).await;
+}
+
+async fn moves_heads() {
+    let (project, store, raw) = new_project().await;
+    let (before, live) = (StreamId::random(), StreamId::random());
+    append(&store, before, 5).await;
+    project.ok(&["run", "--until-caught-up"]);
+    assert_eq!(raw.head(&before.to_string()).await, 5);
+    let _daemon = project.daemon();
+    until_ingest(&project, "live").await;
+    append(&store, live, 3).await;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while raw.head(&live.to_string()).await != 3 {
+        assert!(Instant::now() < deadline, "the head is at {}", raw.head(&live.to_string()).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(project.value("select repaired from projectord.ingest_status").await, "0");
 }
 
 async fn killed_again_and_again() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use reql::r;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use projectord::event::{Commit, NewEvent, StreamId, Version};
 use projectord::store::{AppendError, EventStore, ExpectedVersion, LoadError, RethinkStore, Settings};
@@ -17,6 +17,8 @@ pub fn trials() -> Vec<Trial> {
         rethink_trial("rethinkdb::a_head_that_lags_is_repaired_by_the_next_append", lagging_head),
         rethink_trial("rethinkdb::a_head_that_was_never_made_hides_nothing", missing_head),
         rethink_trial("rethinkdb::heads_that_are_all_lost_hide_nothing", lost_heads),
+        rethink_trial("rethinkdb::an_append_after_a_commit_that_was_lost_leaves_no_hole", lost_predecessor),
+        rethink_trial("rethinkdb::an_append_into_the_middle_of_a_commit_conflicts", inside_a_commit),
         rethink_trial("rethinkdb::a_missing_version_is_an_error_and_not_skipped", missing_version),
         rethink_trial("rethinkdb::a_document_of_somebody_elses_is_named", foreign_document),
         rethink_trial("rethinkdb::setup_may_be_repeated_and_raced", setup_raced),
@@ -48,7 +50,6 @@ async fn lagging_head() {
     append_at(&store, stream, 0).await.unwrap();
     raw.commit_without_head(&stream.to_string(), 2, 0.0).await;
     raw.commit_without_head(&stream.to_string(), 3, 0.0).await;
-    assert_eq!(raw.head(&stream.to_string()).await, 1);
     assert_eq!(store.load_stream(stream, Version(1)).await.unwrap().version, Version(3));
     // A writer that knows no better than the head conflicts, and learns where the stream is.
     let stale = append_at(&store, stream, 1).await;
@@ -56,7 +57,7 @@ async fn lagging_head() {
     assert_eq!(raw.head(&stream.to_string()).await, 3);
     raw.commit_without_head(&stream.to_string(), 4, 0.0).await;
     assert_eq!(append_at(&store, stream, 4).await.unwrap(), 5);
-    assert_eq!(raw.head(&stream.to_string()).await, 5);
+    assert_eq!(raw.head(&stream.to_string()).await, 4);
     assert_eq!(store.load_stream(stream, Version(1)).await.unwrap().events.len(), 5);
 }
 
@@ -78,9 +79,41 @@ async fn lost_heads() {
     for at in 0..30 {
         append_at(&store, stream, at).await.unwrap();
     }
-    raw.run(r.table("aggregates").get(stream.to_string()).delete(())).await;
-    assert_eq!(append_at(&store, stream, 30).await.unwrap(), 31);
-    assert_eq!(raw.head(&stream.to_string()).await, 31);
+    assert_eq!(raw.head(&stream.to_string()).await, Value::Null);
+    let other_writer = RethinkStore::new(raw.url.parse().unwrap(), Settings::default());
+    let wrong = append_at(&other_writer, stream, 29).await;
+    assert!(matches!(wrong, Err(AppendError::Conflict { actual: Version(30), .. })), "{wrong:?}");
+    let other_writer = RethinkStore::new(raw.url.parse().unwrap(), Settings::default());
+    assert_eq!(append_at(&other_writer, stream, 30).await.unwrap(), 31);
+    assert_eq!(raw.head(&stream.to_string()).await, 30);
+}
+
+async fn lost_predecessor() {
+    let (store, raw) = new_store().await;
+    let stream = StreamId::random();
+    append_at(&store, stream, 0).await.unwrap();
+    append_at(&store, stream, 1).await.unwrap();
+    // As a restore from an older dump does, under a writer that goes on.
+    raw.run(r.table("events").get(format!("{stream}@{:016}", 2)).delete(())).await;
+    let conflict = append_at(&store, stream, 2).await;
+    assert!(matches!(conflict, Err(AppendError::Conflict { actual: Version(0 | 1), .. })), "{conflict:?}");
+    assert_eq!(append_at(&store, stream, 1).await.unwrap(), 2);
+    assert_eq!(store.load_stream(stream, Version(1)).await.unwrap().version, Version(2));
+}
+
+async fn inside_a_commit() {
+    let (store, raw) = new_store().await;
+    let stream = StreamId::random();
+    let three =
+        Commit::new("counter", (0..3).map(|n| NewEvent::from_json("Counted", json!({"n": n}))).collect());
+    store.append_to_stream(stream, ExpectedVersion::NoStream, three).await.unwrap();
+    let other_writer = RethinkStore::new(raw.url.parse().unwrap(), Settings::default());
+    for writer in [&store, &other_writer] {
+        for at in [1, 2, 4] {
+            let refused = append_at(writer, stream, at).await;
+            assert!(matches!(refused, Err(AppendError::Conflict { actual: Version(3), .. })), "{refused:?}");
+        }
+    }
 }
 
 async fn missing_version() {

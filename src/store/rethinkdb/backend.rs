@@ -10,8 +10,10 @@ use super::super::{EventStream, LoadError, Settings};
 use super::RethinkStore;
 use super::document::{self, CommitKey, StoredCommit};
 use super::driver::{QueryError, QueryErrorKind};
+use super::head::Head;
+use super::known::Before;
 use super::term::{
-    Term, aggregates, bind, commit_keys, commits_from, events, field, insert_hard, json, move_head, object,
+    Term, aggregates, bind, commit_keys, commits_from, events, field, insert_hard, json, move_heads, object,
     or, term,
 };
 use crate::event::{Commit, Limits, StreamId, Version};
@@ -27,18 +29,28 @@ impl Backend for RethinkStore {
 
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
         loop {
-            let seen = self.pool.row(append_query(stream, at, commit)).await?;
+            let before = self.known.before(stream, at);
+            let seen = self.pool.row(append_query(stream, at, commit, before)).await?;
             let head = match seen["outcome"].as_str() {
-                Some("appended") => return Ok(Outcome::Appended),
+                Some("appended") => {
+                    self.known.learn(stream, at.next(), at.plus(commit.len()));
+                    return Ok(Outcome::Appended);
+                }
                 Some("other_type") => {
                     return Ok(Outcome::OtherType { actual: seen["type"].as_str().unwrap_or("").into() });
+                }
+                Some("gone") => {
+                    self.known.forget(stream);
+                    continue;
                 }
                 _ => Version(seen["version"].as_u64().unwrap_or(0)),
             };
             // Something stands at the place, or the head is elsewhere: see what is durable there.
-            let found = self.look(stream, at, head).await?;
+            let behind = if before == Before::Head { head } else { head.max(at) };
+            let found = self.look(stream, at, behind).await?;
             if found.version > head {
-                let _ = self.pool.rows(move_head(stream, &commit.stream_type, found.version.0)).await?;
+                let moved = Head { stream, stream_type: commit.stream_type.clone(), version: found.version };
+                let _ = self.pool.rows(move_heads(&[moved])).await?;
             }
             if found.at_place == Some(commit.id) {
                 return Ok(Outcome::Repeated);
@@ -46,7 +58,7 @@ impl Backend for RethinkStore {
             if found.version != at {
                 return Ok(Outcome::Occupied { actual: found.version });
             }
-            if head == at {
+            if behind == at {
                 // The place is free and was free: the server refused for a reason of its own.
                 let reason = format!("RethinkDB did not insert the commit: {}", seen["error"]);
                 return Err(Failure { reason, retry: true });
@@ -56,6 +68,9 @@ impl Backend for RethinkStore {
     }
 
     async fn head(&self, stream: StreamId) -> Result<Version, Failure> {
+        if let Some(version) = self.known.version(stream) {
+            return Ok(version);
+        }
         let version = or(field(aggregates().get(stream.to_string()), "version"), 0);
         Ok(Version(self.pool.row(version).await?.as_u64().unwrap_or(0)))
     }
@@ -146,50 +161,50 @@ impl RethinkStore {
                 return Err(Failure { reason, retry: false });
             }
             version = key.last;
+            self.known.learn(stream, key.first, key.last);
         }
         let at_place = serde_json::from_value(found["at_place"].clone()).ok();
         Ok(Found { at_place, version })
     }
 }
 
-/// One query: if the head is at the place, insert the commit; if that went in, move the head.
-fn append_query(stream: StreamId, at: Version, commit: &Commit) -> Command {
+/// One query: if what must be before the place is there, insert the commit.
+fn append_query(stream: StreamId, at: Version, commit: &Commit, before: Before) -> Command {
     let row = term(
         Term::Merge,
         [json(StoredCommit::document(stream, at.next(), commit)), object([("recorded_at", r.now())])],
     );
-    let moved = move_head(stream, &commit.stream_type, at.0 + commit.len());
-    let insert = |head: Command| {
-        bind(2, insert_hard(events(ReadMode::Single), row), |result| {
-            let inserted = term(Term::Eq, [or(field(result.clone(), "inserted"), 0), json(1)]);
-            term(
-                Term::Branch,
-                [
-                    inserted,
-                    bind(3, moved, |_| object([("outcome", json("appended"))])),
-                    object([
-                        ("outcome", json("taken")),
-                        ("version", or(field(head, "version"), 0)),
-                        ("error", or(field(result, "first_error"), Value::Null)),
-                    ]),
-                ],
-            )
-        })
+    let head = || aggregates().get(stream.to_string());
+    let insert = bind(2, insert_hard(events(ReadMode::Single), row), |result| {
+        let inserted = term(Term::Eq, [or(field(result.clone(), "inserted"), 0), json(1)]);
+        let taken = object([
+            ("outcome", json("taken")),
+            ("version", or(field(head(), "version"), 0)),
+            ("error", or(field(result, "first_error"), Value::Null)),
+        ]);
+        term(Term::Branch, [inserted, object([("outcome", json("appended"))]), taken])
+    });
+    let stream_type = commit.stream_type.as_str();
+    let typed = |held: Command, insert| {
+        let other = object([("outcome", json("other_type")), ("type", held.clone())]);
+        term(Term::Branch, [term(Term::Ne, [held, json(stream_type)]), other, insert])
     };
-    bind(1, aggregates().get(stream.to_string()), |head| {
-        let version = or(field(head.clone(), "version"), 0);
-        let held_type = or(field(head.clone(), "type"), commit.stream_type.as_str());
-        term(
-            Term::Branch,
-            [
-                term(Term::Ne, [version.clone(), json(at.0)]),
-                object([("outcome", json("elsewhere")), ("version", version)]),
-                term(Term::Ne, [held_type.clone(), json(commit.stream_type.as_str())]),
-                object([("outcome", json("other_type")), ("type", held_type)]),
-                insert(head),
-            ],
-        )
-    })
+    match before {
+        Before::Nothing => insert,
+        Before::Commit(first) => {
+            let commit = events(ReadMode::Single).get(document::key(stream, first.0));
+            bind(1, or(field(commit, "stream_type"), Value::Null), |held| {
+                let gone = term(Term::Eq, [held.clone(), json(Value::Null)]);
+                term(Term::Branch, [gone, object([("outcome", json("gone"))]), typed(held, insert)])
+            })
+        }
+        Before::Head => bind(1, head(), |head| {
+            let version = or(field(head.clone(), "version"), 0);
+            let elsewhere = object([("outcome", json("elsewhere")), ("version", version.clone())]);
+            let held = or(field(head, "type"), stream_type);
+            term(Term::Branch, [term(Term::Ne, [version, json(at.0)]), elsewhere, typed(held, insert)])
+        }),
+    }
 }
 
 impl From<QueryError> for Failure {

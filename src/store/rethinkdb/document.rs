@@ -22,6 +22,9 @@ pub(super) fn key_end(stream: StreamId) -> String {
 #[derive(Debug, Clone, Deserialize)]
 pub struct StoredCommit {
     id: String,
+    /// The version in its key.
+    #[serde(skip)]
+    first: Version,
     /// The stream.
     pub stream_id: StreamId,
     /// What kind of aggregate it is.
@@ -66,13 +69,15 @@ impl StoredCommit {
     /// # Errors
     /// Names the document, when it is not a commit.
     pub(super) fn read(document: Value) -> Result<Self, String> {
-        let id = document["id"].to_string();
+        let id = document["id"].as_str().unwrap_or("without a key").to_owned();
         let mut commit: Self = serde_json::from_value(document)
-            .map_err(|error| format!("document {id} of table events is not a commit: {error}"))?;
-        let (stream, _) = read_key(&commit.id)?;
+            .map_err(|error| format!("document {id:?} of table events is not a commit: {error}"))?;
+        let (stream, first) = read_key(&commit.id)?;
         if stream != commit.stream_id || commit.events.is_empty() {
-            return Err(format!("document {id} of table events is not a commit of its stream with events"));
+            let id = &commit.id;
+            return Err(format!("document {id:?} of table events is not a commit of its stream with events"));
         }
+        commit.first = first;
         for event in &mut commit.events {
             canonical(&mut event.data);
             canonical(&mut event.metadata);
@@ -98,13 +103,18 @@ impl StoredCommit {
 
     /// The version of its first event.
     pub fn first(&self) -> Version {
-        // `read` has seen the key to be well-formed.
-        read_key(&self.id).map(|(_, version)| version).unwrap_or_default()
+        self.first
     }
 
     /// The version of its last event.
     pub fn last(&self) -> Version {
         Version(self.first().0 + self.events.len() as u64 - 1)
+    }
+
+    /// Where it is, without its events.
+    pub fn key(&self) -> CommitKey {
+        let (stream, commit_id) = (self.stream_id, self.commit_id);
+        CommitKey { stream, first: self.first(), last: self.last(), commit_id }
     }
 
     /// Its events, in order.

@@ -1,17 +1,25 @@
 //! Reads for whoever copies the store elsewhere: by time, by key, by range of keys.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use reql::Command;
 use reql::cmd::ReadMode;
+use serde_json::Value;
 
 use super::document::{self, CommitKey, StoredCommit};
 use super::driver::{Pool, QueryError};
-use super::feed::{Feed, Head};
+use super::feed::Feed;
+use super::head::Head;
 use super::setup::{self, StoreId};
-use super::term::{Term, commit_keys, events, json, keys_between, move_head, recorded_between, term};
+use super::term::{
+    Term, aggregates, commit_keys, events, json, keys_between, move_heads, recorded_between, term,
+};
 use crate::event::{StreamId, Version};
+
+/// How many heads are moved by one query.
+const MOVES: usize = 200;
 
 /// Reads the whole store, in pieces.
 #[derive(Debug, Clone)]
@@ -110,26 +118,23 @@ impl History {
         Ok(Some(keys).filter(|keys| keys.len() <= limit))
     }
 
-    /// The commits that begin at these places; those that are not there are left out; none of them where
-    /// they are over about `budget` bytes. `durable` costs a flush, and is needed where nobody has
-    /// announced them.
+    /// The durable commits that begin at these places; those that are not there are left out; none of
+    /// them where they are over about `budget` bytes. A majority read.
     ///
     /// # Errors
     /// See [`recorded_between`](Self::recorded_between).
     pub async fn beginning_at(
         &self,
         places: &[(StreamId, Version)],
-        durable: bool,
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
-        let table = events(if durable { ReadMode::Majority } else { ReadMode::Single });
-        let get = term(Term::GetAll, [table]);
+        let get = term(Term::GetAll, [events(ReadMode::Majority)]);
         let keys = places.iter().map(|(stream, version)| json(document::key(*stream, version.0)));
         self.commits_within(keys.fold(get, Command::with_arg), budget).await
     }
 
-    /// The commits of one stream that begin from `from` on and before `to`, in no order; none of them
-    /// where they are over about `budget` bytes.
+    /// The durable commits of one stream that begin from `from` on and before `to`, in no order; none of
+    /// them where they are over about `budget` bytes. A majority read.
     ///
     /// # Errors
     /// See [`recorded_between`](Self::recorded_between).
@@ -141,16 +146,32 @@ impl History {
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let (from, to) = (document::key(stream, from.0), document::key(stream, to.0));
-        self.commits_within(keys_between(events(ReadMode::Single), &from, &to), budget).await
+        self.commits_within(keys_between(events(ReadMode::Majority), &from, &to), budget).await
     }
 
-    /// Moves a stream's head on, where it lags behind a durable commit; whether it did.
+    /// The versions of the heads of all streams from `from` on and before `to`.
     ///
     /// # Errors
     /// See [`identity`](Self::identity).
-    pub async fn repair_head(&self, head: Head, stream_type: &str) -> Result<bool, QueryError> {
-        let done = self.pool.row(move_head(head.stream, stream_type, head.version.0)).await?;
-        Ok(done["unchanged"] != 1)
+    pub async fn heads_between(
+        &self,
+        from: &str,
+        to: &str,
+    ) -> Result<HashMap<StreamId, Version>, QueryError> {
+        let rows = self.pool.rows(keys_between(aggregates(), from, to)).await?;
+        let head = |row: &Value| Some((row["id"].as_str()?.parse().ok()?, Version(row["version"].as_u64()?)));
+        Ok(rows.iter().filter_map(head).collect())
+    }
+
+    /// Moves heads on to durable commits, never back.
+    ///
+    /// # Errors
+    /// See [`identity`](Self::identity).
+    pub async fn move_heads(&self, heads: &[Head]) -> Result<(), QueryError> {
+        for heads in heads.chunks(MOVES) {
+            self.pool.rows(move_heads(heads)).await?;
+        }
+        Ok(())
     }
 
     async fn commits_within(

@@ -3,13 +3,15 @@
 //! Only single-document writes are atomic there, so a commit is one document: its insert is the commit
 //! point, and its key, made of stream and first version, is the optimistic lock. The stream's head in
 //! `aggregates` is a hint that may lag behind and never runs ahead: it moves after the commit is
-//! durable, and whoever finds it behind moves it on.
+//! durable, by ingest in bulk, and by whoever finds it behind.
 
 mod backend;
 mod document;
 mod driver;
 mod feed;
+mod head;
 mod history;
+mod known;
 mod server;
 mod setup;
 mod term;
@@ -18,7 +20,8 @@ use std::sync::Arc;
 
 pub use document::{CommitKey, StoredCommit};
 pub use driver::{QueryError, QueryErrorKind};
-pub use feed::{Feed, Head};
+pub use feed::Feed;
+pub use head::Head;
 pub use history::History;
 pub use server::{Server, UrlError};
 pub use setup::StoreId;
@@ -29,13 +32,15 @@ use super::Settings;
 #[derive(Debug, Clone)]
 pub struct RethinkStore {
     pool: Arc<driver::Pool>,
+    known: Arc<known::Known>,
     settings: Settings,
 }
 
 impl RethinkStore {
     /// A store that connects when it is first used.
     pub fn new(server: Server, settings: Settings) -> Self {
-        Self { pool: Arc::new(driver::Pool::new(server, settings.connections)), settings }
+        let pool = Arc::new(driver::Pool::new(server, settings.connections));
+        Self { pool, known: Arc::new(known::Known::new()), settings }
     }
 
     /// Creates database, tables, index and the store's identity where they are missing, and checks that

@@ -60,11 +60,6 @@ pub(super) async fn identity(pool: &Pool) -> Result<Option<StoreId>, QueryError>
     Ok(serde_json::from_value(id).ok())
 }
 
-/// Whether a row of `aggregates` is a stream's head.
-pub(super) fn is_head(row: &Value) -> bool {
-    row["id"] != META
-}
-
 /// The server's clock.
 pub(super) async fn now(pool: &Pool) -> Result<DateTime<Utc>, QueryError> {
     let seconds = pool.row(r.now().to_epoch_time()).await?.as_f64();

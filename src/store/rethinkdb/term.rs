@@ -6,6 +6,7 @@ use reql::{Command, Func, r};
 use serde_json::Value;
 
 use super::document;
+use super::head::Head;
 use crate::event::StreamId;
 
 pub(super) use ql2::term::TermType as Term;
@@ -67,19 +68,21 @@ pub(super) fn insert_hard(table: Command, row: Command) -> Command {
     table.insert(r.args((row, insert::Options::default().durability(Durability::Hard))))
 }
 
-/// Moves a stream's head on to `version`, never back.
-pub(super) fn move_head(stream: StreamId, stream_type: &str, version: u64) -> Command {
-    let row = Command::var(90);
-    let moved = object([
-        ("id", json(stream.to_string())),
-        ("type", json(stream_type)),
-        ("version", json(version)),
-        ("updated_at", r.now()),
-    ]);
-    let behind = term(Term::Lt, [or(field(row.clone(), "version"), 0), json(version)]);
-    let func = Func::new(vec![90], term(Term::Branch, [behind, moved, row]));
+/// Moves heads on, never back. Soft: they are a hint.
+pub(super) fn move_heads(heads: &[Head]) -> Command {
+    let moves = heads.iter().map(|head| {
+        let (id, version) = (json(head.stream.to_string()), json(head.version.0));
+        let stream_type = json(head.stream_type.as_str());
+        object([("id", id), ("type", stream_type), ("version", version), ("updated_at", r.now())])
+    });
+    let moves = moves.fold(Command::new(Term::MakeArray), Command::with_arg);
+    let (head, row) = (Command::var(92), Command::var(93));
+    let version = field(head.clone(), "version");
+    let behind = term(Term::Lt, [or(field(row.clone(), "version"), 0), version]);
+    let further = Func::new(vec![93], term(Term::Branch, [behind, head.clone(), row]));
     let soft = replace::Options::default().durability(Durability::Soft);
-    aggregates().get(stream.to_string()).replace(r.args((func, soft)))
+    let moved = aggregates().get(field(head, "id")).replace(r.args((further, soft)));
+    moves.for_each(term(Term::Func, [term(Term::MakeArray, [json(92)]), moved]))
 }
 
 /// What the log needs to know of a commit without its events.

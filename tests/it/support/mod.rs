@@ -1,5 +1,6 @@
 //! Servers, databases and waiting, for the tests.
 
+mod deaf;
 mod project;
 mod raw;
 mod servers;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 
+pub use deaf::DeafWay;
 pub use project::{Project, text};
 pub use raw::Raw;
 pub use servers::{new_database, new_rethink_database, rethinkdb_is_here, start_rethinkdb_on, stop_servers};

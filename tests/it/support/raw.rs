@@ -7,7 +7,11 @@ use reql::{Command, Session, r};
 use serde_json::{Value, json};
 
 /// A session with one database.
-pub struct Raw(Session);
+pub struct Raw {
+    /// Where it leads.
+    pub url: String,
+    session: Session,
+}
 
 impl Raw {
     /// Connects to `rethinkdb://host:port/database`.
@@ -16,11 +20,11 @@ impl Raw {
         let (host, port) = place.rsplit('@').next().unwrap().split_once(':').unwrap();
         let options =
             Options::default().host(host.to_owned()).port(port.parse().unwrap()).db(database.to_owned());
-        Self(r.connect(options).await.unwrap())
+        Self { url: url.to_owned(), session: r.connect(options).await.unwrap() }
     }
 
     pub async fn run(&self, command: Command) -> Vec<Value> {
-        let rows: Vec<Result<Value, _>> = command.run(&self.0).collect().await;
+        let rows: Vec<Result<Value, _>> = command.run(&self.session).collect().await;
         rows.into_iter().map(Result::unwrap).collect()
     }
 
