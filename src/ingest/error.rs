@@ -22,7 +22,9 @@ pub(super) enum IngestError {
 impl From<QueryError> for IngestError {
     fn from(error: QueryError) -> Self {
         match error.kind {
-            QueryErrorKind::Away | QueryErrorKind::Denied => Self::Away(error.message),
+            QueryErrorKind::Away | QueryErrorKind::Unread | QueryErrorKind::Denied => {
+                Self::Away(error.message)
+            }
             QueryErrorKind::Missing | QueryErrorKind::Wrong => Self::Refused(error.message),
         }
     }

@@ -84,10 +84,13 @@ impl Backend for RethinkStore {
         let mut back = LOOK_BACK;
         let commits = loop {
             let start = from.0.saturating_sub(back).max(1);
-            let rows = self.pool.rows(commits_from(events(ReadMode::Single), stream, start)).await?;
-            let mut commits = match rows.into_iter().map(StoredCommit::read).collect::<Result<Vec<_>, _>>() {
-                Ok(commits) => commits,
-                Err(reason) => return Ok(Err(LoadError::Damaged { stream, reason })),
+            let range = commits_from(events(ReadMode::Single), stream, start);
+            let mut commits = match self.pool.commits_within(range, usize::MAX).await {
+                Ok(commits) => commits.unwrap_or_default(),
+                Err(error) if error.kind == QueryErrorKind::Wrong => {
+                    return Ok(Err(LoadError::Damaged { stream, reason: error.message }));
+                }
+                Err(error) => return Err(error.into()),
             };
             commits.sort_unstable_by_key(StoredCommit::first);
             let covered = commits.first().is_some_and(|commit| commit.first() <= from);
@@ -210,6 +213,9 @@ fn append_query(stream: StreamId, at: Version, commit: &Commit, before: Before) 
 impl From<QueryError> for Failure {
     fn from(error: QueryError) -> Self {
         let hint = if error.kind == QueryErrorKind::Missing { "; run `projectord setup`" } else { "" };
-        Self { retry: error.kind == QueryErrorKind::Away, reason: format!("{}{hint}", error.message) }
+        Self {
+            retry: matches!(error.kind, QueryErrorKind::Away | QueryErrorKind::Unread),
+            reason: format!("{}{hint}", error.message),
+        }
     }
 }

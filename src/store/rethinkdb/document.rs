@@ -69,20 +69,25 @@ impl StoredCommit {
     /// # Errors
     /// Names the document, when it is not a commit.
     pub(super) fn read(document: Value) -> Result<Self, String> {
-        let id = document["id"].as_str().unwrap_or("without a key").to_owned();
-        let mut commit: Self = serde_json::from_value(document)
-            .map_err(|error| format!("document {id:?} of table events is not a commit: {error}"))?;
-        let (stream, first) = read_key(&commit.id)?;
-        if stream != commit.stream_id || commit.events.is_empty() {
-            let id = &commit.id;
+        let id = document["id"].to_string();
+        let commit: Self = serde_json::from_value(document)
+            .map_err(|error| format!("document {id} of table events is not a commit: {error}"))?;
+        commit.checked()
+    }
+
+    /// Judges what deserialization does not.
+    pub(super) fn checked(mut self) -> Result<Self, String> {
+        let (stream, first) = read_key(&self.id)?;
+        if stream != self.stream_id || self.events.is_empty() {
+            let id = &self.id;
             return Err(format!("document {id:?} of table events is not a commit of its stream with events"));
         }
-        commit.first = first;
-        for event in &mut commit.events {
+        self.first = first;
+        for event in &mut self.events {
             canonical(&mut event.data);
             canonical(&mut event.metadata);
         }
-        Ok(commit)
+        Ok(self)
     }
 
     /// The document to insert, but for `recorded_at`, which the server sets.

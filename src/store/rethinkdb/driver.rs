@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use reql::cmd::connect;
 use reql::{Availability, Command, Driver, Error, Runtime, Session, r};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
@@ -35,6 +36,8 @@ pub enum QueryErrorKind {
     Missing,
     /// The query, or what it found, is wrong: it will fail again.
     Wrong,
+    /// The answer is not what was asked for.
+    Unread,
 }
 
 /// A query that failed.
@@ -82,11 +85,11 @@ impl Pool {
     }
 
     /// Runs `command` and gives all its rows, or none of them where they are over about `budget` bytes.
-    pub(super) async fn rows_within(
+    pub(super) async fn rows_within<T: Row>(
         &self,
         command: Command,
         budget: usize,
-    ) -> Result<Option<Vec<Value>>, QueryError> {
+    ) -> Result<Option<Vec<T>>, QueryError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let (pool, server) = (Arc::clone(&self.idle), self.server.clone());
@@ -170,12 +173,16 @@ async fn open(server: &Server) -> Result<Session, QueryError> {
     }
 }
 
-async fn collect(command: Command, session: &Session, budget: usize) -> Result<Option<Vec<Value>>, Error> {
+async fn collect<T: Row>(
+    command: Command,
+    session: &Session,
+    budget: usize,
+) -> Result<Option<Vec<T>>, Error> {
     let (mut all, mut bytes) = (Vec::new(), 0);
-    let mut rows = command.run::<_, Value>(session);
+    let mut rows = command.run::<_, T>(session);
     while let Some(row) = rows.next().await {
         let row = row?;
-        bytes += size(&row);
+        bytes += row.size();
         if bytes > budget {
             return Ok(None);
         }
@@ -184,8 +191,21 @@ async fn collect(command: Command, session: &Session, budget: usize) -> Result<O
     Ok(Some(all))
 }
 
+/// What a query gives. The driver reads rows into what is asked for; into values first, and from those into
+/// something else, would build them twice.
+pub(super) trait Row: DeserializeOwned + Send + Unpin + 'static {
+    /// About how many bytes it takes.
+    fn size(&self) -> usize;
+}
+
+impl Row for Value {
+    fn size(&self) -> usize {
+        size(self)
+    }
+}
+
 /// About how many bytes a value takes.
-fn size(value: &Value) -> usize {
+pub(super) fn size(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 16,
         Value::String(text) => 24 + text.len(),
@@ -206,6 +226,7 @@ fn explain(error: &Error, server: &Server) -> QueryError {
         Error::Driver(Driver::Auth(_)) => {
             (QueryErrorKind::Denied, "; check user and password in [store] url")
         }
+        Error::Driver(Driver::Json(_)) => (QueryErrorKind::Unread, ""),
         Error::Driver(_) => return away(server, &error.to_string()),
         Error::Compile(_) => (QueryErrorKind::Wrong, ""),
         Error::Runtime(runtime) => match runtime {

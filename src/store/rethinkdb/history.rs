@@ -70,7 +70,7 @@ impl History {
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let rows = recorded_between(events(ReadMode::Majority), seconds(from), seconds(to));
-        let commits = self.commits_within(at_most(rows, limit), budget).await?;
+        let commits = self.pool.commits_within(at_most(rows, limit), budget).await?;
         Ok(commits.filter(|commits| commits.len() <= limit))
     }
 
@@ -130,7 +130,7 @@ impl History {
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let get = term(Term::GetAll, [events(ReadMode::Majority)]);
         let keys = places.iter().map(|(stream, version)| json(document::key(*stream, version.0)));
-        self.commits_within(keys.fold(get, Command::with_arg), budget).await
+        self.pool.commits_within(keys.fold(get, Command::with_arg), budget).await
     }
 
     /// The durable commits of one stream that begin from `from` on and before `to`, in no order; none of
@@ -146,7 +146,7 @@ impl History {
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let (from, to) = (document::key(stream, from.0), document::key(stream, to.0));
-        self.commits_within(keys_between(events(ReadMode::Majority), &from, &to), budget).await
+        self.pool.commits_within(keys_between(events(ReadMode::Majority), &from, &to), budget).await
     }
 
     /// The versions of the heads of all streams from `from` on and before `to`.
@@ -172,18 +172,6 @@ impl History {
             self.pool.rows(move_heads(heads)).await?;
         }
         Ok(())
-    }
-
-    async fn commits_within(
-        &self,
-        rows: Command,
-        budget: usize,
-    ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
-        let Some(rows) = self.pool.rows_within(rows, budget).await? else {
-            return Ok(None);
-        };
-        let commits = rows.into_iter().map(StoredCommit::read).collect::<Result<_, _>>();
-        commits.map(Some).map_err(QueryError::wrong)
     }
 
     async fn keys(&self, rows: Command) -> Result<Vec<CommitKey>, QueryError> {

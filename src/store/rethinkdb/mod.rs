@@ -6,6 +6,7 @@
 //! durable, by ingest in bulk, and by whoever finds it behind.
 
 mod backend;
+mod commits;
 mod document;
 mod driver;
 mod feed;
