@@ -27,6 +27,8 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod ingest;
 #[cfg(feature = "daemon")]
+pub mod lease;
+#[cfg(feature = "daemon")]
 pub mod log;
 #[cfg(feature = "daemon")]
 pub mod private_server;

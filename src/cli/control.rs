@@ -81,9 +81,14 @@ async fn want(pool: &PgPool, name: &str, sql: &'static str, wanted: Wanted) -> R
     notify(pool).await
 }
 
-async fn notify(pool: &PgPool) -> Result<(), Failed> {
+pub(super) async fn notify(pool: &PgPool) -> Result<(), Failed> {
     sqlx::query("select pg_notify('projectord_control', '')").execute(pool).await?;
     Ok(())
+}
+
+/// The projection is one that has run.
+pub(super) async fn known(pool: &PgPool, name: &str) -> Result<(), Failed> {
+    generation(pool, name).await.map(drop)
 }
 
 async fn generation(pool: &PgPool, name: &str) -> Result<i64, Failed> {
@@ -109,14 +114,14 @@ async fn unknown(pool: &PgPool, name: &str) -> Failed {
 }
 
 /// Says what will happen, and whether anybody is there to do it.
-async fn said(pool: &PgPool, what: &str) -> Result<Code, Failed> {
+pub(super) async fn said(pool: &PgPool, what: &str) -> Result<Code, Failed> {
     let when = if daemons(pool).await? == 0 { "; no daemon is running: it will when one starts" } else { "" };
     print::line(format!("{what}{when}"));
     Ok(Code::Done)
 }
 
 /// How many daemons were seen lately.
-async fn daemons(pool: &PgPool) -> Result<i64, Failed> {
+pub(super) async fn daemons(pool: &PgPool) -> Result<i64, Failed> {
     let (running,): (i64,) = sqlx::query_as(
         "select count(*) from projectord.daemons where seen_at > clock_timestamp() - interval '10 seconds'",
     )
@@ -126,7 +131,7 @@ async fn daemons(pool: &PgPool) -> Result<i64, Failed> {
 }
 
 /// Asks on a terminal; refuses without one.
-fn confirm(what: &str) -> Result<(), Failed> {
+pub(super) fn confirm(what: &str) -> Result<(), Failed> {
     if !stdin().is_terminal() {
         return Err(Failed::new(Code::Usage, format!("this would {what}; say --yes")));
     }

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which file answers.
 
 mod append;
+mod audit;
 mod check;
 mod config;
 mod control;
@@ -8,6 +9,7 @@ mod demo;
 mod exit;
 mod import;
 mod open;
+mod parked;
 mod print;
 mod run;
 mod setup;
@@ -64,6 +66,9 @@ enum Verb {
     /// Show the store, ingest and each projection.
     #[command(after_help = "Example:\n  projectord status --watch")]
     Status(status::Arguments),
+    /// Prove that store, log and read models are complete: nothing missing, nothing twice.
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(audit::Arguments),
     /// Drop a read model and replay it from the first event.
     #[command(after_help = "Example:\n  projectord rebuild orders --yes --wait")]
     Rebuild(control::RebuildArguments),
@@ -73,6 +78,17 @@ enum Verb {
     /// Let a paused or halted projection go on.
     #[command(after_help = "Example:\n  projectord resume orders")]
     Resume(Name),
+    /// Show the events that were set aside because a handler failed.
+    #[command(after_help = "Example:\n  projectord parked orders")]
+    Parked(parked::Arguments),
+    /// Apply parked events after all, in order.
+    #[command(
+        after_help = "Example:\n  projectord retry orders --stream 6763e85f-f8d5-5bee-ad04-4ed1d6d49798"
+    )]
+    Retry(parked::RetryArguments),
+    /// Leave an event out of a projection for good; recorded, and asked for.
+    #[command(after_help = "Example:\n  projectord skip orders 4711")]
+    Skip(parked::SkipArguments),
     /// Check configuration and projections, all problems at once, without changing anything.
     #[command(after_help = "Example:\n  projectord check")]
     Check,
@@ -145,6 +161,10 @@ async fn ask(verb: Verb, loaded: Loaded) -> Result<Code, Failed> {
         Verb::Rebuild(arguments) => control::rebuild(&config, arguments).await,
         Verb::Pause(Name { name }) => control::pause(&config, &name).await,
         Verb::Resume(Name { name }) => control::resume(&config, &name).await,
+        Verb::Audit(arguments) => audit::run(&config, &arguments).await,
+        Verb::Parked(arguments) => parked::run(&config, &arguments).await,
+        Verb::Retry(arguments) => parked::retry(&config, &arguments).await,
+        Verb::Skip(arguments) => parked::skip(&config, &arguments).await,
         Verb::Check => check::run(&config).await,
         Verb::Config | Verb::Run(_) | Verb::Demo(_) => Ok(Code::Done),
     }

@@ -1,4 +1,5 @@
-//! Hears what PostgreSQL announces and rings the bells in this process.
+//! Hears what PostgreSQL announces and rings the bells in this process. While its session stands, it also
+//! shows others that this process lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::log::BELL;
@@ -25,11 +27,11 @@ pub(super) struct Bells {
 }
 
 /// Listens for ever. What was missed while the connection was down is made up for by ringing.
-pub(super) async fn listen(pool: PgPool, bells: Arc<Bells>) {
+pub(super) async fn listen(pool: PgPool, daemon: Uuid, bells: Arc<Bells>) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     let mut down = false;
     loop {
-        let lost = hear(&pool, &bells, &mut backoff, &mut down).await;
+        let lost = hear(&pool, daemon, &bells, &mut backoff, &mut down).await;
         if !down {
             warn!(error = %describe(&lost), "cannot hear PostgreSQL's notifications; reading now and then instead");
             down = true;
@@ -38,10 +40,21 @@ pub(super) async fn listen(pool: PgPool, bells: Arc<Bells>) {
     }
 }
 
-async fn hear(pool: &PgPool, bells: &Bells, backoff: &mut Backoff, down: &mut bool) -> sqlx::Error {
+async fn hear(
+    pool: &PgPool,
+    daemon: Uuid,
+    bells: &Bells,
+    backoff: &mut Backoff,
+    down: &mut bool,
+) -> sqlx::Error {
     let connected = async {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen_all([BELL, CONTROL]).await?;
+        // The server frees this as soon as the process is gone; see projectord.keep_leases.
+        sqlx::query("select pg_advisory_lock(hashtextextended($1::text, 0))")
+            .bind(daemon)
+            .execute(&mut listener)
+            .await?;
         Ok(listener)
     };
     let mut listener = match connected.await {

@@ -1,29 +1,43 @@
 //! `run --until-caught-up`: done when every projection has reached the log's head as it was.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::watch;
+use uuid::Uuid;
 
+use crate::event::Position;
 use crate::ingest;
 use crate::log::Log;
 use crate::postgres::describe;
 use crate::projector::{Progress, State};
 
+/// How often to look at what other daemons do.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Waits until every projection has reached the log's head as it was when the store had been read; the
-/// names of those that are halted, if any are. One that is paused is left out.
+/// names of those that are halted, if any are. One that is paused is left out. What another daemon owns is
+/// waited for too, by what it has written down.
 ///
 /// Fails where the store is refused, or PostgreSQL goes away.
 pub(super) async fn wait(
     pool: &PgPool,
+    daemon: Uuid,
     projections: HashMap<String, watch::Receiver<Progress>>,
     mut store: watch::Receiver<ingest::Progress>,
 ) -> Result<Vec<String>, String> {
-    let read = store.wait_for(|progress| *progress != ingest::Progress::Reading).await;
-    if let Ok(ingest::Progress::Refused(reason)) = read.as_deref() {
-        return Err(reason.clone());
+    let read = async {
+        let read = store.wait_for(|progress| *progress != ingest::Progress::Reading).await;
+        match read.as_deref() {
+            Ok(ingest::Progress::Refused(reason)) => Err(reason.clone()),
+            _ => Ok(()),
+        }
+    };
+    tokio::select! {
+        read = read => read?,
+        others = others_read_it(pool, daemon) => others.map_err(|error| describe(&error))?,
     }
-    drop(read);
     let target = Log::new(pool.clone()).head().await.map_err(|error| describe(&error))?;
     let mut halted = Vec::new();
     for (name, mut progress) in projections {
@@ -32,11 +46,60 @@ pub(super) async fn wait(
             Some(_) => progress.checkpoint >= target,
             None => false,
         });
-        // A projector that ended without a word has panicked.
-        if !settled.await.is_ok_and(|progress| progress.state != Some(State::Halted)) {
+        let is_halted = tokio::select! {
+            // A projector that ended without a word has panicked.
+            settled = settled => !settled.is_ok_and(|progress| progress.state != Some(State::Halted)),
+            others = others_did_it(pool, daemon, &name, target) => others.map_err(|error| describe(&error))?,
+        };
+        if is_halted {
             halted.push(name);
         }
     }
     halted.sort();
     Ok(halted)
+}
+
+/// Waits until another daemon owns ingest and follows the store live.
+async fn others_read_it(pool: &PgPool, daemon: Uuid) -> Result<(), sqlx::Error> {
+    loop {
+        let live: Option<(bool,)> = sqlx::query_as(
+            "select s.state = 'live' from projectord.ingest_status s, projectord.leases l
+              where l.name = 'ingest' and l.owner <> $1",
+        )
+        .bind(daemon)
+        .fetch_optional(pool)
+        .await?;
+        if live == Some((true,)) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Waits until another daemon owns a projection and has come to `target`, or does not go on; whether it is
+/// halted.
+async fn others_did_it(
+    pool: &PgPool,
+    daemon: Uuid,
+    name: &str,
+    target: Position,
+) -> Result<bool, sqlx::Error> {
+    loop {
+        let state: Option<(String, i64)> = sqlx::query_as(
+            "select p.state, coalesce(g.checkpoint, 0) from projectord.projections p
+               join projectord.leases l on l.name = p.name and l.owner <> $2
+               left join projectord.generations g on g.projection = p.name and g.generation = p.generation
+              where p.name = $1",
+        )
+        .bind(name)
+        .bind(daemon)
+        .fetch_optional(pool)
+        .await?;
+        match state {
+            Some((state, _)) if state == "halted" => return Ok(true),
+            Some((state, _)) if state == "paused" => return Ok(false),
+            Some((_, checkpoint)) if Position::from_sql(checkpoint) >= target => return Ok(false),
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
 }

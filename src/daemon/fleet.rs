@@ -1,4 +1,5 @@
-//! The projectors that run, and what a reload does to them.
+//! What this daemon runs: ingest and the projectors whose leases it holds. Here is what a reload does to
+//! them, what becomes of one that ends by itself, and how one is handed over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,39 +12,75 @@ use tracing::{error, info, warn};
 
 use super::bells::Bells;
 use crate::config::Config;
+use crate::ingest::{self, Ingest};
+use crate::lease::{Held, INGEST, Lease, release};
 use crate::projection::{Problem, Projection, load_all};
 use crate::projector::{Progress, Projector, known, refuse};
 use crate::shutdown::Trigger;
+use crate::store::RethinkStore;
 
-/// How long a projector that panicked stays away.
+/// How long something that panicked stays away.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 
-/// All projectors of this daemon.
+/// All loops of this daemon.
 pub(super) struct Fleet {
     config: Config,
-    pool: PgPool,
+    /// For the projectors.
+    work: PgPool,
+    /// For everything else.
+    control: PgPool,
     bells: Arc<Bells>,
-    tasks: JoinSet<()>,
+    store: Option<(RethinkStore, watch::Sender<ingest::Progress>)>,
+    projections: HashMap<String, Projection>,
+    progress: HashMap<String, watch::Sender<Progress>>,
+    /// What the leases allow.
+    held: HashMap<String, Held>,
     running: HashMap<String, Running>,
-    /// Projections whose folders cannot be used.
+    tasks: JoinSet<()>,
+    able: watch::Sender<Vec<String>>,
+    /// Projections whose folders cannot be used, and that do not run from earlier.
     refused: Vec<String>,
 }
 
 struct Running {
-    projection: Projection,
+    lease: Lease,
     shutdown: Trigger,
-    progress: watch::Receiver<Progress>,
     task: Id,
 }
 
 impl Fleet {
-    pub(super) fn new(config: Config, pool: PgPool, bells: Arc<Bells>) -> Self {
-        Self { config, pool, bells, tasks: JoinSet::new(), running: HashMap::new(), refused: Vec::new() }
+    /// Nothing runs yet. `store` is what ingest would copy, and who waits for that.
+    pub(super) fn new(
+        config: Config,
+        work: PgPool,
+        control: PgPool,
+        bells: Arc<Bells>,
+        store: Option<(RethinkStore, watch::Sender<ingest::Progress>)>,
+    ) -> Self {
+        Self {
+            config,
+            work,
+            control,
+            bells,
+            store,
+            projections: HashMap::new(),
+            progress: HashMap::new(),
+            held: HashMap::new(),
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            able: watch::Sender::default(),
+            refused: Vec::new(),
+        }
     }
 
-    /// Reads the projections' folders: starts what is new, restarts what has changed, stops what is
-    /// gone. What cannot be read stays as it was.
-    pub(super) async fn load(&mut self) -> Result<(), Problem> {
+    /// What this daemon could run, as folders come and go.
+    pub(super) fn able(&self) -> watch::Receiver<Vec<String>> {
+        self.able.subscribe()
+    }
+
+    /// Reads the projections' folders: takes up what is new, restarts what has changed, stops what is
+    /// gone. What cannot be read stays as it was; how many problems there were.
+    pub(super) async fn load(&mut self) -> Result<usize, Problem> {
         let (projections, problems) = load_all(&self.config.projections.path)?;
         for problem in &problems {
             error!(problem = %problem, "projection not loaded");
@@ -52,37 +89,57 @@ impl Fleet {
         let of = |problem: &Problem| problem.projection(path);
         let broken = |name: &str| problems.iter().any(|problem| of(problem).as_deref() == Some(name));
         self.refused =
-            problems.iter().filter_map(of).filter(|name| !self.running.contains_key(name)).collect();
+            problems.iter().filter_map(of).filter(|name| !self.projections.contains_key(name)).collect();
         self.refused.dedup();
         for problem in problems.iter().rev() {
             if let Some(name) = of(problem).filter(|name| self.refused.contains(name)) {
-                refuse(&self.pool, &name, &problem.to_string()).await;
+                refuse(&self.control, &name, &problem.to_string()).await;
             }
         }
-        for name in known(&self.pool).await {
+        for name in known(&self.control).await {
             if !broken(&name) && !projections.iter().any(|it| it.name == name) {
-                refuse(&self.pool, &name, "its folder is gone; its read model stays as it is").await;
+                refuse(&self.control, &name, "its folder is gone; its read model stays as it is").await;
             }
         }
         let gone = |name: &String| !projections.iter().any(|it| it.name == **name) && !broken(name);
-        for name in self.running.keys().filter(|name| gone(name)).cloned().collect::<Vec<_>>() {
+        for name in self.projections.keys().filter(|name| gone(name)).cloned().collect::<Vec<_>>() {
             warn!(projection = name, "its folder is gone; its read model stays as it is");
+            self.projections.remove(&name);
+            self.progress.remove(&name);
             self.stop(&name);
         }
         for projection in projections {
             let name = projection.name.clone();
-            match self.running.get(&name) {
-                Some(running) if running.projection.fingerprint() == projection.fingerprint() => {}
-                Some(_) => {
-                    info!(projection = name, "its files have changed");
-                    self.stop(&name);
-                    self.start(projection, Duration::ZERO);
-                }
-                None => self.start(projection, Duration::ZERO),
+            self.progress.entry(name.clone()).or_default();
+            let before = self.projections.insert(name.clone(), projection.clone());
+            if before.is_some_and(|before| !before.is_same(&projection)) {
+                info!(projection = name, "its files have changed");
+                self.stop(&name);
             }
         }
+        self.able.send_replace(self.names());
+        self.run_what_is_held(Duration::ZERO);
         self.bells.control.ring();
-        Ok(())
+        Ok(problems.len())
+    }
+
+    /// Runs what the leases allow, and nothing else.
+    pub(super) fn follow_leases(&mut self, held: Vec<Held>) {
+        self.held = held.into_iter().map(|held| (held.name.clone(), held)).collect();
+        for name in self.running.keys().cloned().collect::<Vec<_>>() {
+            match self.held.get(&name) {
+                Some(held) if held.hand_over => {
+                    info!(name, "handed over to a daemon that has less to do");
+                    self.running[&name].shutdown.request();
+                }
+                Some(held) if held.lease == self.running[&name].lease => {}
+                _ => {
+                    warn!(name, "the lease is lost");
+                    self.stop(&name);
+                }
+            }
+        }
+        self.run_what_is_held(Duration::ZERO);
     }
 
     /// The projections whose folders cannot be used, and that do not run from earlier.
@@ -90,12 +147,13 @@ impl Fleet {
         self.refused.clone()
     }
 
-    /// How far each projection is.
+    /// How far each projection is, as far as this daemon runs it.
     pub(super) fn progress(&self) -> HashMap<String, watch::Receiver<Progress>> {
-        self.running.iter().map(|(name, running)| (name.clone(), running.progress.clone())).collect()
+        self.progress.iter().map(|(name, progress)| (name.clone(), progress.subscribe())).collect()
     }
 
-    /// Waits for a projector to end that was not told to, and starts it again.
+    /// Waits for something to end. What was not told to is started again; what is handed over is given
+    /// back.
     pub(super) async fn watch(&mut self) {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
@@ -108,10 +166,15 @@ impl Fleet {
         else {
             return;
         };
-        error!(projection = name, panicked, "a projector ended; starting it again");
-        if let Some(running) = self.running.remove(&name) {
-            self.start(running.projection, AFTER_PANIC);
+        let Some(running) = self.running.remove(&name) else { return };
+        if self.held.get(&name).is_some_and(|held| held.hand_over) {
+            self.held.remove(&name);
+            // Where it cannot be given back, it ends by itself.
+            let _ = release(&self.control, &name, running.lease).await;
+            return;
         }
+        error!(name, panicked, "ended by itself; starting it again");
+        self.run_what_is_held(AFTER_PANIC);
     }
 
     /// Tells all to stop, and waits until they have.
@@ -123,24 +186,48 @@ impl Fleet {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    fn start(&mut self, projection: Projection, after: Duration) {
+    fn names(&self) -> Vec<String> {
+        let ingest = self.store.is_some().then(|| INGEST.to_owned());
+        self.projections.keys().cloned().chain(ingest).collect()
+    }
+
+    fn run_what_is_held(&mut self, after: Duration) {
+        for (name, held) in self.held.clone() {
+            if !held.hand_over && !self.running.contains_key(&name) {
+                self.start(&name, held.lease, after);
+            }
+        }
+    }
+
+    fn start(&mut self, name: &str, lease: Lease, after: Duration) {
         let shutdown = Trigger::new();
-        let projector = Projector::new(
-            projection.clone(),
-            self.config.projector.clone(),
-            self.config.projections.on_change,
-            self.pool.clone(),
-            self.bells.log.bell(),
-            self.bells.control.bell(),
-            shutdown.subscribe(),
-        );
-        let progress = projector.progress();
-        let task = self.tasks.spawn(async move {
-            tokio::time::sleep(after).await;
-            projector.run().await;
-        });
-        let task = task.id();
-        self.running.insert(projection.name.clone(), Running { projection, shutdown, progress, task });
+        let task = if let (INGEST, Some((store, progress))) = (name, &self.store) {
+            let ingest = Ingest::new(
+                store.clone(),
+                self.control.clone(),
+                lease,
+                self.config.ingest.clone(),
+                progress.clone(),
+                shutdown.subscribe(),
+            );
+            self.tasks.spawn(later(after, ingest.run()))
+        } else if let Some(projection) = self.projections.get(name) {
+            let projector = Projector::new(
+                projection.clone(),
+                lease,
+                self.config.projector.clone(),
+                self.config.projections.on_change,
+                self.work.clone(),
+                self.bells.log.bell(),
+                self.bells.control.bell(),
+                self.progress.entry(name.to_owned()).or_default().clone(),
+                shutdown.subscribe(),
+            );
+            self.tasks.spawn(later(after, projector.run()))
+        } else {
+            return;
+        };
+        self.running.insert(name.to_owned(), Running { lease, shutdown, task: task.id() });
     }
 
     fn stop(&mut self, name: &str) {
@@ -148,4 +235,9 @@ impl Fleet {
             running.shutdown.request();
         }
     }
+}
+
+async fn later(after: Duration, task: impl Future<Output = ()>) {
+    tokio::time::sleep(after).await;
+    task.await;
 }

@@ -3,7 +3,7 @@
 mod bells;
 mod caught_up;
 mod fleet;
-mod heartbeat;
+mod keeper;
 
 mod run;
 mod signals;

@@ -13,10 +13,11 @@ use tracing::{error, info, warn};
 use super::bells::{Bells, listen};
 use super::fleet::Fleet;
 use super::signals::{Request, Requests};
-use super::{caught_up, heartbeat};
+use super::{caught_up, keeper};
 use crate::backoff::Backoff;
 use crate::config::{self, Config, Level};
-use crate::ingest::{self, Ingest};
+use crate::ingest;
+use crate::lease::{Identity, leave};
 use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate};
 use crate::projection::{Problem, load_all};
 use crate::shutdown::Trigger;
@@ -93,24 +94,35 @@ pub async fn run(
         None => ingest::Progress::Complete,
     });
     let bells = Arc::new(Bells::default());
-    let mut fleet = Fleet::new(config.clone(), work, Arc::clone(&bells));
+    let store = match &config.store.url {
+        None => None,
+        Some(url) => {
+            let server =
+                url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?;
+            Some((RethinkStore::new(server, config.store.settings()), progress))
+        }
+    };
+    let who = Identity::of_this_process();
+    let mut fleet = Fleet::new(config.clone(), work, control.clone(), Arc::clone(&bells), store);
     fleet.load().await.map_err(RunError::Projections)?;
+    let (held, mut leases) = watch::channel(Vec::new());
+    let keeper = keeper::beat(
+        control.clone(),
+        who.clone(),
+        fleet.able(),
+        bells.control.bell(),
+        held,
+        shutdown.subscribe(),
+    );
     let mut tasks = JoinSet::new();
-    tasks.spawn(named("heartbeat", heartbeat::beat(control.clone(), shutdown.subscribe())));
-    tasks.spawn(named("listener", listen(control.clone(), Arc::clone(&bells))));
-    if let Some(url) = &config.store.url {
-        let server = url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?;
-        let store = RethinkStore::new(server, config.store.settings());
-        let ingest =
-            Ingest::new(store, control.clone(), config.ingest.clone(), progress, shutdown.subscribe());
-        tasks.spawn(named("ingest", ingest.run()));
-    }
+    tasks.spawn(named("listener", listen(control.clone(), who.id, Arc::clone(&bells))));
+    tasks.spawn(named("keeper", keeper));
 
     let projections = fleet.progress();
     let caught_up = async {
         match mode {
             Mode::Forever => std::future::pending().await,
-            Mode::UntilCaughtUp => caught_up::wait(&control, projections, store_read).await,
+            Mode::UntilCaughtUp => caught_up::wait(&control, who.id, projections, store_read).await,
         }
     };
     tokio::pin!(caught_up);
@@ -127,6 +139,10 @@ pub async fn run(
                 },
                 Err(reason) => Err(RunError::Failed(reason)),
             },
+            Ok(()) = leases.changed() => {
+                let held = leases.borrow_and_update().clone();
+                fleet.follow_leases(held);
+            }
             () = fleet.watch() => {}
             Some(ended) = tasks.join_next() => {
                 let name = ended.unwrap_or("a task, by a panic");
@@ -138,12 +154,9 @@ pub async fn run(
     shutdown.request();
     let drained = async {
         fleet.drain().await;
-        while let Some(ended) = tasks.join_next().await {
-            // The listener has nothing to finish.
-            if matches!(ended, Ok("heartbeat")) {
-                tasks.abort_all();
-            }
-        }
+        // Where PostgreSQL is away, the leases end by themselves.
+        let _ = leave(&control, &who).await;
+        tasks.shutdown().await;
     };
     tokio::select! {
         done = tokio::time::timeout(config.shutdown.drain, drained) => match done {

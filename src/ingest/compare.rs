@@ -18,9 +18,9 @@ use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 /// Younger commits are left to the feed.
 const YOUNG: TimeDelta = TimeDelta::seconds(2);
 /// About how many commits a step of the full pass compares.
-const STEP: usize = 5_000;
+pub(super) const STEP: usize = 5_000;
 /// Keys begin with the stream's UUID; the full pass walks along all but its last two bits.
-const KEYS: i128 = 1 << 126;
+pub(super) const KEYS: i128 = 1 << 126;
 
 /// Where a commit was found that the log lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Ingest {
     ) -> Result<bool, IngestError> {
         let Some(step) = pass.walk.step() else {
             info!(commits = pass.compared, "the log has every commit of the store");
-            Status::new(self.pool.clone()).full_pass_done().await?;
+            Status::new(self.pool.clone(), self.lease).full_pass_done().await?;
             return Ok(true);
         };
         // The last key sorts after every UUID.
@@ -113,7 +113,7 @@ impl Ingest {
         if repaired == 0 {
             return Ok(());
         }
-        Status::new(self.pool.clone()).repaired(repaired).await?;
+        Status::new(self.pool.clone(), self.lease).repaired(repaired).await?;
         if found == Found::Lately {
             return Err(IngestError::FeedLost(format!(
                 "the feed did not announce {repaired} commits; opening another"
@@ -149,6 +149,6 @@ impl Ingest {
 }
 
 /// The UUID at this place of the walk, as keys begin with.
-fn key_at(place: i128) -> String {
+pub(super) fn key_at(place: i128) -> String {
     Uuid::from_u128(place.unsigned_abs() << 2).to_string()
 }

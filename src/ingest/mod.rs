@@ -5,6 +5,7 @@
 //! ways, so ingest also reads again after every connect, sweeps what was recorded lately, and walks the
 //! whole store now and then. Reading is the same in all of these, and adding passes over what is there.
 
+mod audit;
 mod compare;
 mod error;
 mod follow;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use audit::{StoreAudit, audit_store};
 pub use run::Ingest;
 pub use status::{Progress, State};
 

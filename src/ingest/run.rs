@@ -12,6 +12,7 @@ use super::error::IngestError;
 use super::status::{Progress, State, Status};
 use super::{Config, guard};
 use crate::backoff::Backoff;
+use crate::lease::Lease;
 use crate::log::Log;
 use crate::shutdown::Shutdown;
 use crate::store::RethinkStore;
@@ -29,27 +30,29 @@ pub struct Ingest {
     pub(super) config: Config,
     pub(super) shutdown: Shutdown,
     pub(super) pool: PgPool,
+    pub(super) lease: Lease,
     progress: watch::Sender<Progress>,
 }
 
 impl Ingest {
-    /// Copies from `store` to the log that `pool` reaches. `progress` tells when everything that
+    /// Copies from `store` to the log that `pool` reaches, as `lease` allows. `progress` tells when everything that
     /// was in the store at the start is in the log.
     pub fn new(
         store: RethinkStore,
         pool: PgPool,
+        lease: Lease,
         config: Config,
         progress: watch::Sender<Progress>,
         shutdown: Shutdown,
     ) -> Self {
         let log = Log::new(pool.clone());
         let history = store.history();
-        Self { store, history, log, config, shutdown, pool, progress }
+        Self { store, history, log, config, shutdown, pool, lease, progress }
     }
 
     /// Runs until it is told to stop.
     pub async fn run(self) {
-        let mut status = Status::new(self.pool.clone());
+        let mut status = Status::new(self.pool.clone(), self.lease);
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
         let mut shutdown = self.shutdown.clone();
         while !self.shutdown.is_requested() {

@@ -3,6 +3,8 @@
 use sqlx::PgPool;
 use tracing::{error, info, warn};
 
+use crate::lease::{INGEST, Lease};
+
 /// What ingest is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -45,12 +47,13 @@ pub enum Progress {
 #[derive(Debug)]
 pub(super) struct Status {
     pool: PgPool,
+    lease: Lease,
     state: State,
 }
 
 impl Status {
-    pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, state: State::Stopped }
+    pub(super) fn new(pool: PgPool, lease: Lease) -> Self {
+        Self { pool, lease, state: State::Stopped }
     }
 
     /// Says it once. PostgreSQL may be what is away, so that writing it down may fail.
@@ -65,11 +68,15 @@ impl Status {
         self.state = state;
         let feed = if state == State::Live { "open" } else { "closed" };
         let written = sqlx::query(
-            "update projectord.ingest_status set state = $1, error = $2, feed = $3, updated_at = clock_timestamp()",
+            "update projectord.ingest_status set state = $1, error = $2, feed = $3, updated_at = clock_timestamp()
+              where exists (select from projectord.leases where name = $4 and owner = $5 and epoch = $6)",
         )
         .bind(state.as_str())
         .bind(reason)
         .bind(feed)
+        .bind(INGEST)
+        .bind(self.lease.owner)
+        .bind(self.lease.epoch)
         .execute(&self.pool)
         .await;
         drop(written);

@@ -125,6 +125,33 @@ impl Log {
         Ok(rows.into_iter().map(|(commit,)| commit.map(CommitId)).collect())
     }
 
+    /// Every commit of the streams whose ids lie between these two, as places of a walk over all but their
+    /// last two bits: stream, first version, commit.
+    ///
+    /// # Errors
+    /// See [`head`](Self::head).
+    pub async fn commits_of_streams(
+        &self,
+        from: i128,
+        to: i128,
+    ) -> Result<Vec<(StreamId, Version, CommitId)>, sqlx::Error> {
+        // The last of the walk has no end that is a UUID.
+        let id = |place: i128| Uuid::from_u128(place.unsigned_abs() << 2);
+        let end = if to >= 1 << 126 { None } else { Some(id(to)) };
+        let rows: Vec<(Uuid, i64, Uuid)> = sqlx::query_as(
+            "select stream_id, min(version), commit_id from projectord.events
+              where stream_id >= $1 and ($2::uuid is null or stream_id < $2) group by stream_id, commit_id",
+        )
+        .bind(id(from))
+        .bind(end)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(stream, version, commit)| (stream.into(), Version::from_sql(version), CommitId(commit)))
+            .collect())
+    }
+
     /// The newest commits of the log, at most `limit` events back: stream, first version, commit.
     ///
     /// # Errors

@@ -1,7 +1,11 @@
 //! Handlers compiled into one PL/pgSQL function: a loop over a range of the log, in order, that
-//! dispatches by type. It answers how far it came, so that nothing can leave it early unseen. No templating: an event's data are variables, never text of the program.
+//! dispatches by type. It answers how far it came, so that nothing can leave it early unseen, and what it
+//! ran on. No templating: an event's data are variables, never text of the program.
 
 use super::{Handler, Pattern, Projection, sql};
+
+/// The largest digest: 2^62 - 1.
+const DIGEST: i64 = (1 << 62) - 1;
 
 /// The function that applies a range of the log to the read model, and where its lines came from.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub fn compile(projection: &Projection) -> Compiled {
     let mut body = Body::default();
     body.line("declare");
     body.line("    event record;");
+    body.line("    projectord_events bigint := 0;");
+    body.line("    projectord_digest bigint := 0;");
     body.line("begin");
     body.line("    for event in");
     body.line("        select position, stream_id, stream_type, version, type, data, metadata, recorded_at");
@@ -32,8 +38,15 @@ pub fn compile(projection: &Projection) -> Compiled {
         "         where position > $1 and position <= $2{}",
         type_filter(&projection.handlers)
     ));
+    body.line("           and ($3 is null or stream_id <> all($3)) and ($4 is null or position <> all($4))");
     body.line("         order by position");
     body.line("    loop");
+    // Before the handlers, which may change the variable `event`. Summed modulo 2^62, so that it cannot
+    // overflow and any order gives the same.
+    body.line("        projectord_events := projectord_events + 1;");
+    body.line(&format!(
+        "        projectord_digest := (projectord_digest + (hash_record_extended(event, 0) & {DIGEST})) & {DIGEST};"
+    ));
     let mut branches: Vec<(&Pattern, &Handler)> = projection
         .handlers
         .iter()
@@ -51,11 +64,11 @@ pub fn compile(projection: &Projection) -> Compiled {
     }
     body.line("        end if;");
     body.line("    end loop;");
-    body.line("    return $2;");
+    body.line("    return array[$2, projectord_events, projectord_digest];");
     body.line("end");
     let tag = body.unused_tag();
     let sql = format!(
-        "create function projectord_apply(bigint, bigint) returns bigint language plpgsql as {tag}\n{}{tag}",
+        "create function projectord_apply(bigint, bigint, uuid[], bigint[]) returns bigint[] language plpgsql as {tag}\n{}{tag}",
         body.text
     );
     Compiled { sql, sources: body.sources }

@@ -11,6 +11,8 @@ pub enum OnError {
     /// It stops at the event, with the reason on record, until somebody resumes it.
     #[default]
     Halt,
+    /// The event and all later ones of its stream are set aside, in order; everything else goes on.
+    Park,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -55,6 +55,16 @@ pub struct Handler {
 }
 
 impl Projection {
+    /// Whether nothing that a projector goes by is different.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint() == other.fingerprint() && self.on_error == other.on_error
+    }
+
+    /// The event types that have a handler, as patterns of SQL's LIKE.
+    pub fn handles(&self) -> Vec<String> {
+        self.handlers.iter().flat_map(|handler| &handler.on).map(Pattern::to_like).collect()
+    }
+
     /// Changes with everything that rows depend on: `schema.sql`, handlers, and which types they are
     /// for. Rows of one fingerprint are never mixed with another's.
     pub fn fingerprint(&self) -> String {

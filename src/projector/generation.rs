@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, 
 use thiserror::Error;
 
 use super::Failure;
+use crate::lease::Lease;
 use crate::postgres::{Class, classify};
 use crate::projection::{Problem, Projection, compile, compile_alone};
 
@@ -35,6 +36,7 @@ pub enum GenerationError {
 pub async fn rebuild_in_place(
     pool: &PgPool,
     projection: &Projection,
+    lease: Lease,
     seen: i64,
 ) -> Result<Generation, GenerationError> {
     let name = projection.name.as_str();
@@ -44,7 +46,7 @@ pub async fn rebuild_in_place(
             .bind(name)
             .fetch_one(&mut *tx)
             .await?;
-    if last != seen {
+    if last != seen || !is_owner(&mut tx, name, lease).await? {
         return Ok(Generation(last));
     }
     refuse_foreign_schema(&mut tx, name).await?;
@@ -63,12 +65,16 @@ pub async fn rebuild_in_place(
         .execute(&mut *tx)
         .await?;
     sqlx::query(
-        "insert into projectord.generations (projection, generation, fingerprint, built_to)
-         select $1, $2, $3, position from projectord.log_head",
+        "insert into projectord.generations
+                (projection, generation, fingerprint, handles, owner, epoch, seal, built_to)
+         select $1, $2, $3, $4, $5, $6, projectord.seal($2, 0, 0, 0), position from projectord.log_head",
     )
     .bind(name)
     .bind(generation)
     .bind(projection.fingerprint())
+    .bind(projection.handles())
+    .bind(lease.owner)
+    .bind(lease.epoch)
     .execute(&mut *tx)
     .await?;
     sqlx::query("update projectord.projections set generation = $2, rebuild_wanted = false where name = $1")
@@ -78,6 +84,18 @@ pub async fn rebuild_in_place(
         .await?;
     tx.commit().await?;
     Ok(Generation(generation))
+}
+
+async fn is_owner(tx: &mut Transaction<'_, Postgres>, name: &str, lease: Lease) -> Result<bool, sqlx::Error> {
+    let (ours,): (bool,) = sqlx::query_as(
+        "select exists (select from projectord.leases where name = $1 and owner = $2 and epoch = $3)",
+    )
+    .bind(name)
+    .bind(lease.owner)
+    .bind(lease.epoch)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(ours)
 }
 
 /// Compiles a projection's SQL on the server, in a transaction that is rolled back.

@@ -7,6 +7,7 @@ mod batch;
 mod bell;
 mod failure;
 mod generation;
+mod parked;
 mod rate;
 mod record;
 mod run;

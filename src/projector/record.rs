@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgPool};
 
 use super::{Failure, State};
 use crate::event::Position;
+use crate::lease::Lease;
 
 /// What an operator wants of a projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,6 @@ pub struct Record {
     pub generation: i64,
     /// What that generation was built from.
     pub fingerprint: Option<String>,
-    checkpoint: Option<i64>,
     built_to: Option<i64>,
 }
 
@@ -53,7 +53,7 @@ impl Record {
             .execute(pool)
             .await?;
         sqlx::query_as(
-            "select p.wanted, p.rebuild_wanted, p.error, p.generation, g.fingerprint, g.checkpoint, g.built_to
+            "select p.wanted, p.rebuild_wanted, p.error, p.generation, g.fingerprint, g.built_to
                from projectord.projections p
                left join projectord.generations g on g.projection = p.name and g.generation = p.generation
               where p.name = $1",
@@ -68,45 +68,55 @@ impl Record {
         if self.wanted == "paused" { Wanted::Paused } else { Wanted::Running }
     }
 
-    /// Exactly the events up to here are reflected in the read model.
-    pub fn checkpoint(&self) -> Position {
-        Position::from_sql(self.checkpoint.unwrap_or(0))
-    }
-
     /// Where the log's head was when the generation was made.
     pub fn built_to(&self) -> Position {
         Position::from_sql(self.built_to.unwrap_or(0))
     }
 }
 
-/// Writes down what a projection is doing.
+/// Writes down what a projection is doing, where that is for this owner to say.
 pub(super) async fn write_state(
     pool: &PgPool,
     name: &str,
+    lease: Lease,
     state: State,
     failure: Option<&Failure>,
     events_per_second: f64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update projectord.projections
-            set state = $2, error = $3, events_per_second = $4, updated_at = clock_timestamp() where name = $1",
+            set state = $2, error = $3, events_per_second = $4, updated_at = clock_timestamp()
+          where name = $1
+            and exists (select from projectord.leases l where l.name = $1 and l.owner = $5 and l.epoch = $6)",
     )
     .bind(name)
     .bind(state.as_str())
     .bind(failure.map(Json))
     .bind(events_per_second)
+    .bind(lease.owner)
+    .bind(lease.epoch)
     .execute(pool)
     .await?;
     Ok(())
 }
 
-/// Writes down that a projection's files cannot be used. Only told, never acted upon; where PostgreSQL is
-/// away or the name is no name, the log alone says it.
+/// Writes down that a projection's files cannot be used, unless another daemon can use its own. Only told,
+/// never acted upon; where PostgreSQL is away or the name is no name, the log alone says it.
 pub async fn refuse(pool: &PgPool, name: &str, reason: &str) {
     let failure = Failure { message: reason.to_owned(), ..Failure::default() };
     let written = async {
         Record::read_or_create(pool, name).await?;
-        write_state(pool, name, State::Halted, Some(&failure), 0.0).await
+        sqlx::query(
+            "update projectord.projections p
+                set state = 'halted', error = $2, events_per_second = 0, updated_at = clock_timestamp()
+              where name = $1 and not exists (
+                    select from projectord.leases l
+                     where l.name = $1 and l.owner is not null and l.expires_at > clock_timestamp())",
+        )
+        .bind(name)
+        .bind(Json(&failure))
+        .execute(pool)
+        .await
     };
     drop(written.await);
 }

@@ -9,13 +9,15 @@ use tracing::{Instrument, error, info, info_span, warn};
 use super::batch::BatchSize;
 use super::failure::FailedEvent;
 use super::generation::{GenerationError, rebuild_in_place};
+use super::parked::Fence;
 use super::rate::Rate;
 use super::record::{Record, Wanted, write_state};
 use super::{Bell, Config, Failure, OnChange, Progress, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
+use crate::lease::{Lease, note_refused};
 use crate::postgres::{Class, classify, describe};
-use crate::projection::{Compiled, Projection, compile};
+use crate::projection::{Compiled, OnError, Projection, compile};
 use crate::shutdown::Shutdown;
 
 /// How often a batch is tried again after a deadlock or the like before that counts as an error.
@@ -27,6 +29,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Projector {
     projection: Projection,
+    lease: Lease,
     compiled: Compiled,
     config: Config,
     on_change: OnChange,
@@ -56,23 +59,26 @@ enum Turn {
 }
 
 impl Projector {
-    /// A projector for `projection`; `control_bell` rings when somebody wants something of it, and `shutdown`
-    /// is requested when the daemon ends.
+    /// A projector for `projection`, whose owner `lease` says; `control_bell` rings when somebody wants
+    /// something of it, and `shutdown` is requested when the daemon ends or the lease is lost.
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that it works with")]
     pub fn new(
         projection: Projection,
+        lease: Lease,
         config: Config,
         on_change: OnChange,
         pool: PgPool,
         log_bell: Bell,
         control_bell: Bell,
+        progress: watch::Sender<Progress>,
         shutdown: Shutdown,
     ) -> Self {
         let batch = BatchSize::new(config.max_batch, config.batch_time);
         let compiled = compile(&projection);
         let rate = Rate::default();
-        let progress = watch::Sender::default();
         Self {
             projection,
+            lease,
             compiled,
             config,
             on_change,
@@ -87,11 +93,6 @@ impl Projector {
             shutdown,
             progress,
         }
-    }
-
-    /// How far it is, as long as it runs.
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.subscribe()
     }
 
     /// Runs until it is told to stop. A batch in hand is finished first.
@@ -134,7 +135,7 @@ impl Projector {
         }
         if let Some(reason) = self.must_build(&record) {
             info!(reason, "building the read model");
-            match rebuild_in_place(&self.pool, &self.projection, record.generation).await {
+            match rebuild_in_place(&self.pool, &self.projection, self.lease, record.generation).await {
                 Ok(_) => {}
                 Err(GenerationError::Refused(failure)) => return self.halt(failure).await,
                 Err(GenerationError::Postgres(error)) if classify(&error) == Class::Statement => {
@@ -166,12 +167,40 @@ impl Projector {
         if record.wanted() == Wanted::Paused {
             return Ok(Turn::Reread);
         }
-        self.follow(record, backoff).await
+        match self.claim(record.generation).await {
+            Ok(checkpoint) => self.follow(&record, checkpoint, backoff).await,
+            Err(error) => match classify(&error) {
+                Class::Away | Class::Again => Err(error),
+                Class::Fenced => self.step_down(&error).await,
+                Class::Statement => self.halt(Failure::of(&error, &self.compiled)).await,
+            },
+        }
+    }
+
+    /// From here on only this owner, in this epoch, moves the checkpoint; where it stands.
+    async fn claim(&self, generation: i64) -> Result<Position, sqlx::Error> {
+        let (checkpoint,): (i64,) = sqlx::query_as("select projectord.claim($1, $2, $3, $4)")
+            .bind(&self.projection.name)
+            .bind(generation)
+            .bind(self.lease.owner)
+            .bind(self.lease.epoch)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Position::from_sql(checkpoint))
+    }
+
+    /// Somebody else owns it: nothing is done until the lease says otherwise.
+    async fn step_down(&mut self, error: &sqlx::Error) -> Result<Turn, sqlx::Error> {
+        if self.state.take().is_some() {
+            warn!(error = %describe(error), "another daemon owns it; stepping down");
+            note_refused(&self.pool, &self.projection.name, self.lease).await?;
+        }
+        Ok(Turn::Wait)
     }
 
     /// Why the read model must be built anew, if it must.
     fn must_build(&self, record: &Record) -> Option<&'static str> {
-        if record.generation == 0 || record.fingerprint.is_none() {
+        if record.generation == 0 {
             Some("it is new")
         } else if record.rebuild_wanted {
             Some("a rebuild was asked for")
@@ -184,13 +213,22 @@ impl Projector {
 
     /// Whether the rows are of these files, or of those that it was decided to go on with.
     fn is_ours(&self, record: &Record) -> bool {
-        record.fingerprint == self.settled
+        // Without a fingerprint there is no checkpoint either, which is for `claim` to say.
+        record.fingerprint.is_none()
+            || record.fingerprint == self.settled
             || record.fingerprint.as_deref() == Some(&self.projection.fingerprint())
     }
 
     /// Applies batch after batch, until something else may be wanted.
-    async fn follow(&mut self, record: Record, backoff: &mut Backoff) -> Result<Turn, sqlx::Error> {
-        let mut checkpoint = record.checkpoint();
+    async fn follow(
+        &mut self,
+        record: &Record,
+        mut checkpoint: Position,
+        backoff: &mut Backoff,
+    ) -> Result<Turn, sqlx::Error> {
+        if let Some(turn) = self.retry_parked(record.generation, checkpoint).await? {
+            return Ok(turn);
+        }
         let rebuilt_at = record.built_to();
         let is_rebuild = record.generation > 1;
         let behind = |checkpoint| match is_rebuild && checkpoint < rebuilt_at {
@@ -225,6 +263,7 @@ impl Projector {
                     Class::Away => return Err(error),
                     Class::Fenced => {
                         warn!(%checkpoint, "somebody else moved the checkpoint; reading it again");
+                        note_refused(&self.pool, &self.projection.name, self.lease).await?;
                         return Ok(Turn::Reread);
                     }
                     Class::Again if again < MOST_AGAIN => {
@@ -232,9 +271,14 @@ impl Projector {
                         warn!(%checkpoint, error = %describe(&error), "batch rolled back; trying it again");
                         self.shutdown.within(AGAIN_AFTER.mul_f64(fastrand::f64())).await;
                     }
-                    Class::Again | Class::Statement => {
-                        if let Some(failure) = self.isolate(checkpoint, &error).await? {
-                            return self.halt(failure).await;
+                    class @ (Class::Again | Class::Statement) => {
+                        match self.isolate(checkpoint, &error).await? {
+                            None => {}
+                            Some(failure) if class == Class::Statement && self.may_park(&failure) => {
+                                warn!(reason = %failure, "parked the event, and what follows in its stream");
+                                checkpoint = self.fence(record.generation, checkpoint).park(&failure).await?;
+                            }
+                            Some(failure) => return self.halt(failure).await,
                         }
                     }
                 },
@@ -246,12 +290,15 @@ impl Projector {
     async fn apply(&self, generation: i64, after: Position) -> Result<(Position, Position), sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         let limit = i64::try_from(self.batch.get()).unwrap_or(i64::MAX);
-        let query = sqlx::query_as("select new_checkpoint, head from projectord.apply($1, $2, $3, $4)")
-            .bind(&self.projection.name)
-            .bind(generation)
-            .bind(after.to_sql())
-            .bind(limit)
-            .fetch_one(&mut *connection);
+        let query =
+            sqlx::query_as("select new_checkpoint, head from projectord.apply($1, $2, $3, $4, $5, $6)")
+                .bind(&self.projection.name)
+                .bind(generation)
+                .bind(after.to_sql())
+                .bind(limit)
+                .bind(self.lease.owner)
+                .bind(self.lease.epoch)
+                .fetch_one(&mut *connection);
         // The server cancels a batch that takes too long; this is for a server that does not answer.
         let patience = self.config.batch_timeout + Duration::from_secs(10);
         match tokio::time::timeout(patience, query).await {
@@ -304,6 +351,48 @@ impl Projector {
         Ok(Some(failure))
     }
 
+    /// Whether parking can help. A table that is missing, or a right, fails for every event alike.
+    fn may_park(&self, failure: &Failure) -> bool {
+        let code = failure.sqlstate.as_deref().unwrap_or("");
+        self.projection.on_error == OnError::Park
+            && failure.event.is_some()
+            && ["21", "22", "23", "P0", "57014"].iter().any(|class| code.starts_with(class))
+    }
+
+    fn fence(&self, generation: i64, checkpoint: Position) -> Fence<'_> {
+        let projection = self.projection.name.as_str();
+        Fence { pool: &self.pool, projection, generation, checkpoint, lease: self.lease }
+    }
+
+    /// Applies parked events that somebody asked for, each in a transaction of its own, until one fails.
+    async fn retry_parked(
+        &mut self,
+        generation: i64,
+        checkpoint: Position,
+    ) -> Result<Option<Turn>, sqlx::Error> {
+        loop {
+            let fence = self.fence(generation, checkpoint);
+            let Some((position, stream)) = fence.next_to_retry().await? else {
+                return Ok(None);
+            };
+            if self.shutdown.is_requested() {
+                return Ok(Some(Turn::Stop));
+            }
+            match fence.retry(position, stream).await {
+                Ok(()) => info!(%position, %stream, "parked event applied"),
+                Err(error) => match classify(&error) {
+                    Class::Away | Class::Again => return Err(error),
+                    Class::Fenced => return Ok(Some(Turn::Reread)),
+                    Class::Statement => {
+                        let failure = Failure::of(&error, &self.compiled);
+                        warn!(%position, %stream, reason = %failure, "parked event failed again");
+                        fence.retry_failed(position, stream, &failure).await?;
+                    }
+                },
+            }
+        }
+    }
+
     async fn wait_for_events(&mut self) {
         let patience = self.config.poll_interval;
         // A clone, so that the ring is still there for whoever looks next.
@@ -328,7 +417,8 @@ impl Projector {
         }
         // Where PostgreSQL is away altogether, this cannot be written down either.
         let failure = Failure { message: describe(away), ..Failure::default() };
-        let written = write_state(&self.pool, &self.projection.name, State::Backoff, Some(&failure), 0.0);
+        let written =
+            write_state(&self.pool, &self.projection.name, self.lease, State::Backoff, Some(&failure), 0.0);
         drop(tokio::time::timeout(wait, written).await);
         self.shutdown.within(wait).await;
     }
@@ -345,7 +435,7 @@ impl Projector {
         self.failure.clone_from(&failure);
         self.progress.send_modify(|progress| progress.state = Some(state));
         self.rate = Rate::default();
-        write_state(&self.pool, &self.projection.name, state, failure.as_ref(), 0.0).await
+        write_state(&self.pool, &self.projection.name, self.lease, state, failure.as_ref(), 0.0).await
     }
 
     /// One line for each transition.
@@ -365,6 +455,6 @@ impl Projector {
             return Ok(());
         }
         let rate = self.rate.take();
-        write_state(&self.pool, &self.projection.name, state, None, rate).await
+        write_state(&self.pool, &self.projection.name, self.lease, state, None, rate).await
     }
 }

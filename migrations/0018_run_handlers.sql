@@ -1,0 +1,28 @@
+-- Runs a generation's handlers over a range of the log, and writes down its checkpoint with what the
+-- handlers ran on. The caller has locked the row.
+create function projectord.run_handlers(
+    p_build    projectord.generations,   -- with the checkpoint that it shall have
+    p_after    bigint,
+    p_to       bigint,
+    p_parked   uuid[],                   -- streams to leave out, or null
+    p_skipped  bigint[]                  -- positions to leave out, or null
+) returns void language plpgsql as $$
+declare
+    -- Where the loop came to, how many events it ran on, and their digests.
+    done bigint[];
+    all_events bigint;
+    all_digests bigint;
+begin
+    perform set_config('search_path', quote_ident(p_build.projection) || ', pg_temp', true);
+    execute format('select %I.projectord_apply($1, $2, $3, $4)', p_build.projection)
+       into done using p_after, p_to, p_parked, p_skipped;
+    if done[1] is distinct from p_to then
+        raise exception 'a handler of projection % left the batch early', p_build.projection using errcode = 'PJ007';
+    end if;
+    all_events := p_build.events + done[2];
+    all_digests := (p_build.digest + done[3]) & 4611686018427387903;
+    update projectord.generations g
+       set checkpoint = p_build.checkpoint, events = all_events, digest = all_digests,
+           seal = projectord.seal(p_build.generation, p_build.checkpoint, all_events, all_digests)
+     where g.projection = p_build.projection and g.generation = p_build.generation;
+end $$;

@@ -1,0 +1,65 @@
+//! Keeps this daemon's leases: the heartbeat. What it holds is what the fleet runs.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use crate::lease::{Held, Identity, LIFE, keep};
+use crate::postgres::describe;
+use crate::projector::Bell;
+use crate::shutdown::Shutdown;
+
+/// How soon a failed heartbeat is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Beats until it is told to stop. `able` is what this daemon could run; `held` is what it may.
+///
+/// Time is measured here by a clock that no one sets, from before the request was sent: what this daemon
+/// believes to hold it has given up before the database's clock gives it to another.
+pub(super) async fn beat(
+    pool: PgPool,
+    who: Identity,
+    mut able: watch::Receiver<Vec<String>>,
+    mut control: Bell,
+    held: watch::Sender<Vec<Held>>,
+    mut shutdown: Shutdown,
+) {
+    let mut renewed = Instant::now();
+    while !shutdown.is_requested() {
+        control.rang();
+        let names = able.borrow_and_update().clone();
+        let begun = Instant::now();
+        let patience = (renewed + LIFE * 2 / 3).max(begun + AGAIN);
+        let failed = match timeout_at(patience, keep(&pool, &who, &names)).await {
+            Ok(Ok(now)) => {
+                renewed = begun;
+                held.send_if_modified(|before| {
+                    let changed = *before != now;
+                    *before = now;
+                    changed
+                });
+                None
+            }
+            Ok(Err(error)) => Some(describe(&error)),
+            Err(_) => Some("no answer from PostgreSQL".into()),
+        };
+        let wait = match failed {
+            None => LIFE / 3,
+            Some(error) => {
+                if renewed.elapsed() >= LIFE * 2 / 3 && !held.borrow().is_empty() {
+                    warn!(error, "leases could not be renewed; giving them up");
+                    held.send_replace(Vec::new());
+                }
+                AGAIN
+            }
+        };
+        tokio::select! {
+            () = control.heard(wait) => {}
+            Ok(()) = able.changed() => {}
+            () = shutdown.requested() => {}
+        }
+    }
+}
