@@ -18,10 +18,14 @@ declare
     other record;
     mine bigint;
     spare text[] := '{}';
+    next_spare text;
 begin
     lock table projectord.leases in share row exclusive mode;
 
-    delete from projectord.daemons where seen_at < now - interval '1 hour';
+    delete from projectord.daemons d
+     where d.seen_at < now - interval '1 hour'
+        or d.id <> p_owner and d.seen_at < now - interval '400 milliseconds'
+           and pg_try_advisory_xact_lock(hashtextextended(d.id::text, 0));
     insert into projectord.daemons (id, host, pid, version, able) values (p_owner, p_host, p_pid, p_version, p_able)
         on conflict (id) do update set able = excluded.able, seen_at = now;
 
@@ -33,9 +37,7 @@ begin
 
     update projectord.leases l set owner = null, free_since = now
      where l.owner is not null and l.owner <> p_owner
-       and (l.expires_at < now
-            or l.expires_at < now + p_life - interval '500 milliseconds'
-               and pg_try_advisory_xact_lock(hashtextextended(l.owner::text, 0)));
+       and (l.expires_at < now or not exists (select from projectord.daemons d where d.id = l.owner));
     update projectord.leases l set expires_at = now + p_life where l.owner = p_owner and l.name = any(p_able);
     update projectord.leases l set owner = null, free_since = now where l.owner = p_owner and l.name <> all(p_able);
 
@@ -55,18 +57,20 @@ begin
          where l.name = free.name;
     end loop;
 
-    -- What others have less of, they get: down to one more than they have.
+    -- What others have less of, they get: down to one more than they have. What is free counts as theirs:
+    -- they are about to take it.
     select count(*) into mine from projectord.leases l where l.owner = p_owner;
     for other in
-        select d.able, (select count(*) from projectord.leases l where l.owner = d.id) as held
+        select d.able, (select count(*) from projectord.leases l
+                         where l.owner = d.id or l.owner is null and l.name = any(d.able)) as held
           from projectord.daemons d
          where d.id <> p_owner and d.seen_at > now - p_life order by held, d.id
     loop
         while other.held + 1 < mine loop
-            select spare || min(l.name) into spare from projectord.leases l
-             where l.owner = p_owner and l.name = any(other.able) and l.name <> all(spare)
-            having count(*) > 0;
-            exit when not found;
+            select min(l.name) into next_spare from projectord.leases l
+             where l.owner = p_owner and l.name = any(other.able) and l.name <> all(spare);
+            exit when next_spare is null;
+            spare := spare || next_spare;
             mine := mine - 1;
             other.held := other.held + 1;
         end loop;

@@ -45,6 +45,12 @@ struct Daemon {
     pid: i32,
     version: String,
     started_at: DateTime<Utc>,
+    /// Whether it does its part, as it measures it against the log and the store.
+    ready: bool,
+    /// Why not.
+    reasons: Vec<String>,
+    /// How often something could not be reloaded, and the old one stayed.
+    refused_reloads: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +65,8 @@ struct Store {
 #[derive(Debug, Serialize, FromRow)]
 struct Ingest {
     state: String,
+    /// The daemon that has it.
+    owner: Option<Uuid>,
     error: Option<String>,
     feed: String,
     repaired: i64,
@@ -86,6 +94,15 @@ struct Projection {
     events_per_second: f64,
     rebuild_wanted: bool,
     rebuild_to: Option<i64>,
+    /// The daemon that has it, and how often it has changed hands.
+    owner: Option<Uuid>,
+    epoch: i64,
+    /// How often the fence refused a stale owner's work, and when last.
+    refusals: i64,
+    refused_at: Option<DateTime<Utc>>,
+    /// Events that were set aside, and that an operator left out.
+    parked: i64,
+    skipped: i64,
     error: Option<Json<Failure>>,
 }
 
@@ -110,7 +127,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
 
 async fn read(pool: &PgPool, config: &Config) -> Result<Status, Failed> {
     let daemons = sqlx::query_as(
-        "select id, host, pid, version, started_at from projectord.daemons
+        "select id, host, pid, version, started_at, ready, reasons, refused_reloads from projectord.daemons
           where seen_at > clock_timestamp() - interval '10 seconds' order by started_at",
     )
     .fetch_all(pool)
@@ -122,19 +139,27 @@ async fn read(pool: &PgPool, config: &Config) -> Result<Status, Failed> {
     .fetch_one(pool)
     .await?;
     let url = config.store.url.as_ref().map(ToString::to_string);
-    let ingest: Ingest =
-        sqlx::query_as("select state, error, feed, repaired, full_pass_at from projectord.ingest_status")
-            .fetch_one(pool)
-            .await?;
+    let ingest: Ingest = sqlx::query_as(
+        "select s.state, l.owner, s.error, s.feed, s.repaired, s.full_pass_at from projectord.ingest_status s
+               left join projectord.leases l on l.name = 'ingest' and l.expires_at > clock_timestamp()",
+    )
+    .fetch_one(pool)
+    .await?;
     let projections = sqlx::query_as(
         "select p.name, p.state, p.wanted, p.generation, coalesce(g.checkpoint, 0) as position, h.position as head,
                 h.position - coalesce(g.checkpoint, 0) as lag_events,
                 coalesce(extract(epoch from clock_timestamp() - next.recorded_at), 0)::float8 as lag_seconds,
                 p.events_per_second, p.rebuild_wanted,
-                case when p.state = 'rebuilding' then g.built_to end as rebuild_to, p.error
+                case when p.state = 'rebuilding' then g.built_to end as rebuild_to,
+                case when l.expires_at > clock_timestamp() then l.owner end as owner,
+                coalesce(l.epoch, 0) as epoch, coalesce(l.refusals, 0) as refusals, l.refused_at,
+                (select count(*) from projectord.parked k
+                  where k.projection = p.name and k.generation = p.generation) as parked,
+                (select count(*) from projectord.skipped s where s.projection = p.name) as skipped, p.error
            from projectord.projections p
           cross join projectord.log_head h
            left join projectord.generations g on g.projection = p.name and g.generation = p.generation
+           left join projectord.leases l on l.name = p.name
            left join projectord.events next on next.position = coalesce(g.checkpoint, 0) + 1
           order by p.name",
     )
@@ -150,12 +175,7 @@ fn show(status: &Status) {
     let down = daemons.is_empty();
     match daemons.as_slice() {
         [] => print::line(format!("daemon   {}", paint(Colour::Red, "not running: nothing below moves"))),
-        daemons => daemons.iter().for_each(|Daemon { host, pid, version, started_at, .. }| {
-            print::line(format!(
-                "daemon   {host} pid {pid}, version {version}, since {}",
-                started_at.format("%F %T")
-            ));
-        }),
+        daemons => daemons.iter().for_each(|daemon| show_daemon(daemon, status)),
     }
     match &store.url {
         Some(url) => print::line(format!("store    RethinkDB at {url}")),
@@ -201,12 +221,47 @@ fn show(status: &Status) {
                 print::line(format!("{:<width$}  {}", "", print::plain(detail)));
             }
         }
+        if it.parked > 0 || it.skipped > 0 {
+            let (parked, skipped) = (it.parked, it.skipped);
+            let name = &it.name;
+            print::line(format!(
+                "{:<width$}  {parked} parked, {skipped} skipped: projectord parked {name}",
+                ""
+            ));
+        }
+        if let Some(at) = it.refused_at {
+            let (times, at) = (it.refusals, at.format("%F %T"));
+            print::line(format!("{:<width$}  a stale owner was refused {times} times, last {at}", ""));
+        }
         if it.rebuild_wanted {
             print::line(format!("{:<width$}  a rebuild is asked for", ""));
         }
     }
     if projections.is_empty() {
         print::line("none has run yet");
+    }
+}
+
+/// Who it is, what it owns, and whether it does its part.
+fn show_daemon(daemon: &Daemon, status: &Status) {
+    let Daemon { id, host, pid, version, started_at, reasons, refused_reloads, .. } = daemon;
+    let ready = if daemon.ready { paint(Colour::Green, "ready") } else { paint(Colour::Red, "not ready") };
+    let since = started_at.format("%F %T");
+    print::line(format!("daemon   {host} pid {pid}, version {version}, since {since}, {ready}"));
+    let owned = status.projections.iter().filter(|it| it.owner == Some(*id)).map(|it| it.name.as_str());
+    let ingest = status.ingest.iter().filter(|it| it.owner == Some(*id)).map(|_| "ingest");
+    let owned: Vec<&str> = ingest.chain(owned).collect();
+    if status.daemons.len() > 1 {
+        let owned = if owned.is_empty() { "nothing".into() } else { owned.join(", ") };
+        print::line(format!("         owns {owned}"));
+    }
+    for reason in reasons {
+        print::line(format!("         {}", paint(Colour::Red, print::plain(reason))));
+    }
+    if *refused_reloads > 0 {
+        print::line(format!(
+            "         {refused_reloads} reloads refused something; what ran before still does"
+        ));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::watch;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{error, info, warn};
 
 use super::bells::Bells;
@@ -124,7 +124,7 @@ impl Fleet {
     }
 
     /// Runs what the leases allow, and nothing else.
-    pub(super) fn follow_leases(&mut self, held: Vec<Held>) {
+    pub(super) async fn follow_leases(&mut self, held: Vec<Held>) {
         self.held = held.into_iter().map(|held| (held.name.clone(), held)).collect();
         for name in self.running.keys().cloned().collect::<Vec<_>>() {
             match self.held.get(&name) {
@@ -139,6 +139,10 @@ impl Fleet {
                 }
             }
         }
+        let idle = |held: &&Held| held.hand_over && !self.running.contains_key(&held.name);
+        for held in self.held.values().filter(idle).cloned().collect::<Vec<_>>() {
+            self.give_back(&held.name, held.lease).await;
+        }
         self.run_what_is_held(Duration::ZERO);
     }
 
@@ -152,12 +156,16 @@ impl Fleet {
         self.progress.iter().map(|(name, progress)| (name.clone(), progress.subscribe())).collect()
     }
 
-    /// Waits for something to end. What was not told to is started again; what is handed over is given
-    /// back.
-    pub(super) async fn watch(&mut self) {
-        let Some(ended) = self.tasks.join_next_with_id().await else {
-            return std::future::pending().await;
-        };
+    /// Waits for something to end. Nothing is lost where the wait is given up.
+    pub(super) async fn ended(&mut self) -> Result<(Id, ()), JoinError> {
+        match self.tasks.join_next_with_id().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What ended without being told to is started again; what is handed over is given back.
+    pub(super) async fn after_end(&mut self, ended: Result<(Id, ()), JoinError>) {
         let (id, panicked) = match ended {
             Ok((id, ())) => (id, false),
             Err(error) => (error.id(), true),
@@ -168,9 +176,7 @@ impl Fleet {
         };
         let Some(running) = self.running.remove(&name) else { return };
         if self.held.get(&name).is_some_and(|held| held.hand_over) {
-            self.held.remove(&name);
-            // Where it cannot be given back, it ends by itself.
-            let _ = release(&self.control, &name, running.lease).await;
+            self.give_back(&name, running.lease).await;
             return;
         }
         error!(name, panicked, "ended by itself; starting it again");
@@ -184,6 +190,12 @@ impl Fleet {
         }
         self.running.clear();
         while self.tasks.join_next().await.is_some() {}
+    }
+
+    async fn give_back(&mut self, name: &str, lease: Lease) {
+        self.held.remove(name);
+        // Where it cannot be given back, it ends by itself.
+        let _ = release(&self.control, name, lease).await;
     }
 
     fn names(&self) -> Vec<String> {

@@ -14,6 +14,8 @@ use crate::shutdown::Shutdown;
 
 /// How soon a failed heartbeat is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// At first beats come as often: the daemon that ran here before may just have died.
+const AT_FIRST: Duration = Duration::from_secs(3);
 
 /// Beats until it is told to stop. `able` is what this daemon could run; `held` is what it may.
 ///
@@ -27,7 +29,8 @@ pub(super) async fn beat(
     held: watch::Sender<Vec<Held>>,
     mut shutdown: Shutdown,
 ) {
-    let mut renewed = Instant::now();
+    let started = Instant::now();
+    let mut renewed = started;
     while !shutdown.is_requested() {
         control.rang();
         let names = able.borrow_and_update().clone();
@@ -47,6 +50,7 @@ pub(super) async fn beat(
             Err(_) => Some("no answer from PostgreSQL".into()),
         };
         let wait = match failed {
+            None if started.elapsed() < AT_FIRST => AGAIN,
             None => LIFE / 3,
             Some(error) => {
                 if renewed.elapsed() >= LIFE * 2 / 3 && !held.borrow().is_empty() {

@@ -3,6 +3,7 @@
 mod bells;
 mod caught_up;
 mod fleet;
+mod health;
 mod keeper;
 
 mod run;

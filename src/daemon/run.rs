@@ -9,11 +9,12 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use super::bells::{Bells, listen};
 use super::fleet::Fleet;
 use super::signals::{Request, Requests};
-use super::{caught_up, keeper};
+use super::{caught_up, health, keeper};
 use crate::backoff::Backoff;
 use crate::config::{self, Config, Level};
 use crate::ingest;
@@ -103,6 +104,9 @@ pub async fn run(
         }
     };
     let who = Identity::of_this_process();
+    let (found, _) = watch::channel(health::Health::default());
+    let read_store = store.as_ref().map(|(store, _)| store.clone());
+    let health = health::watch(control.clone(), who.id, read_store, found, shutdown.subscribe());
     let mut fleet = Fleet::new(config.clone(), work, control.clone(), Arc::clone(&bells), store);
     fleet.load().await.map_err(RunError::Projections)?;
     let (held, mut leases) = watch::channel(Vec::new());
@@ -117,6 +121,7 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(named("listener", listen(control.clone(), who.id, Arc::clone(&bells))));
     tasks.spawn(named("keeper", keeper));
+    tasks.spawn(named("health", health));
 
     let projections = fleet.progress();
     let caught_up = async {
@@ -130,7 +135,7 @@ pub async fn run(
         tokio::select! {
             request = requests.next() => match request {
                 Request::Stop => break Ok(Outcome::Stopped),
-                Request::Reload => reload(&mut fleet, file.as_deref(), &level).await,
+                Request::Reload => reload(&mut fleet, &control, who.id, file.as_deref(), &level).await,
             },
             done = &mut caught_up => break match done {
                 Ok(halted) => match [halted, fleet.refused()].concat() {
@@ -141,9 +146,9 @@ pub async fn run(
             },
             Ok(()) = leases.changed() => {
                 let held = leases.borrow_and_update().clone();
-                fleet.follow_leases(held);
+                fleet.follow_leases(held).await;
             }
-            () = fleet.watch() => {}
+            ended = fleet.ended() => fleet.after_end(ended).await,
             Some(ended) = tasks.join_next() => {
                 let name = ended.unwrap_or("a task, by a panic");
                 error!(task = name, "ended unexpectedly; stopping");
@@ -191,18 +196,39 @@ async fn asked_to_stop(requests: &mut Requests) {
     while requests.next().await != Request::Stop {}
 }
 
-/// What cannot be read stays as it was.
-async fn reload(fleet: &mut Fleet, file: Option<&std::path::Path>, level: &Level) {
-    match config::load(file) {
+/// What cannot be read stays as it was, and that is counted.
+async fn reload(
+    fleet: &mut Fleet,
+    control: &PgPool,
+    daemon: Uuid,
+    file: Option<&std::path::Path>,
+    level: &Level,
+) {
+    let whole = match config::load(file) {
         Ok(loaded) => {
             level.set(&loaded.config.log);
-            if let Err(problem) = fleet.load().await {
-                error!(%problem, "projections not reloaded");
-            } else {
-                info!("reloaded projections and log level");
+            match fleet.load().await {
+                Ok(problems) => {
+                    info!(problems, "reloaded projections and log level");
+                    problems == 0
+                }
+                Err(problem) => {
+                    error!(%problem, "projections not reloaded");
+                    false
+                }
             }
         }
-        Err(error) => error!(%error, "not reloaded; the configuration is as it was"),
+        Err(error) => {
+            error!(%error, "not reloaded; the configuration is as it was");
+            false
+        }
+    };
+    if !whole {
+        let counted =
+            sqlx::query("update projectord.daemons set refused_reloads = refused_reloads + 1 where id = $1")
+                .bind(daemon)
+                .execute(control);
+        drop(tokio::time::timeout(Duration::from_secs(2), counted).await);
     }
 }
 

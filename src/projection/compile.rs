@@ -68,7 +68,7 @@ pub fn compile(projection: &Projection) -> Compiled {
     body.line("end");
     let tag = body.unused_tag();
     let sql = format!(
-        "create function projectord_apply(bigint, bigint, uuid[], bigint[]) returns bigint[] language plpgsql as {tag}\n{}{tag}",
+        "create function projectord_apply(bigint, bigint, uuid[], bigint[]) returns bigint[] language plpgsql security definer as {tag}\n{}{tag}",
         body.text
     );
     Compiled { sql, sources: body.sources }

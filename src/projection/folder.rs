@@ -10,7 +10,7 @@ use super::{Handler, Pattern, Problem, Projection, sql};
 const SCHEMA: &str = "schema.sql";
 const MANIFEST: &str = "projection.toml";
 /// Schemas that are not a projection's, and those that begin with `pg_` or `projectord`.
-const RESERVED: [&str; 3] = ["public", "information_schema", "ingest"];
+const RESERVED: [&str; 6] = ["public", "information_schema", "ingest", "owner", "projector", "reader"];
 
 /// Every projection below `path`, in order of name, and everything that is wrong with the others.
 /// Folders whose names begin with `_` or `.` are left out.

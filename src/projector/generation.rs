@@ -152,7 +152,12 @@ async fn create(
     projection: &Projection,
     schema: &str,
 ) -> Result<(), Wrong> {
-    execute(tx, format!("create schema {schema}")).await.map_err(Wrong::Other)?;
+    let role = handler_role(tx, &projection.name).await.map_err(Wrong::Other)?;
+    let belongs = role.as_ref().map(|role| format!(" authorization {role}")).unwrap_or_default();
+    execute(tx, format!("create schema {schema}{belongs}")).await.map_err(Wrong::Other)?;
+    if let Some(role) = &role {
+        execute(tx, format!("set local role {role}")).await.map_err(Wrong::Other)?;
+    }
     execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
     execute(tx, projection.schema_sql.clone()).await.map_err(Wrong::Schema)?;
     // schema.sql may have set another path.
@@ -162,7 +167,32 @@ async fn create(
         execute(tx, compile_alone(handler).0).await.map_err(Wrong::Handlers)?;
         execute(tx, "drop function pg_temp.projectord_check()".into()).await.map_err(Wrong::Other)?;
     }
-    execute(tx, compile(projection).sql).await.map_err(Wrong::Handlers)
+    execute(tx, compile(projection).sql).await.map_err(Wrong::Handlers)?;
+    if role.is_some() {
+        let reader = format!(
+            "grant usage on schema {schema} to projectord_reader;
+             grant select on all tables in schema {schema} to projectord_reader;
+             set local role none"
+        );
+        execute(tx, reader).await.map_err(Wrong::Other)?;
+    }
+    Ok(())
+}
+
+/// The role that the read model and its handlers belong to, where `deploy/roles.sql` was run.
+async fn handler_role(tx: &mut Transaction<'_, Postgres>, name: &str) -> Result<Option<String>, sqlx::Error> {
+    let (there,): (bool,) =
+        sqlx::query_as("select to_regprocedure('projectord.handler_role(text)') is not null")
+            .fetch_one(&mut **tx)
+            .await?;
+    if !there {
+        return Ok(None);
+    }
+    let (role,): (String,) = sqlx::query_as("select quote_ident(projectord.handler_role($1))")
+        .bind(name)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(Some(role))
 }
 
 /// Runs SQL that was put together from files and checked names.

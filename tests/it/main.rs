@@ -11,10 +11,13 @@ mod configuration;
 mod contract;
 mod folders;
 mod ingest;
+mod leases;
 mod log;
 mod outage;
+mod parking;
 mod projector;
 mod rethinkdb;
+mod roles;
 mod support;
 
 use std::process::ExitCode;
@@ -31,6 +34,9 @@ fn main() -> ExitCode {
         outage::trials,
         rethinkdb::trials,
         ingest::trials,
+        leases::trials,
+        parking::trials,
+        roles::trials,
         folders::trials,
         configuration::trials,
         command_line::trials,
