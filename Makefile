@@ -68,6 +68,7 @@ features: ## Each combination of features that somebody may build
 	cargo check --locked --quiet --no-default-features --features rethinkdb,postgres
 	cargo check --locked --quiet --no-default-features --features testing
 	cargo check --locked --quiet
+	cargo check --locked --quiet --features failpoints
 	cargo check --locked --quiet --all-features
 
 $(LINTERS)/ready: Makefile

@@ -16,6 +16,8 @@ pub mod store;
 
 mod backoff;
 #[cfg(feature = "daemon")]
+mod fault;
+#[cfg(feature = "daemon")]
 pub mod shutdown;
 
 #[cfg(feature = "daemon")]

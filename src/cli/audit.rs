@@ -90,7 +90,7 @@ async fn store_and_log(store: &RethinkStore, pool: &PgPool) -> Result<bool, Fail
         thousands(audit.commits),
         thousands(audit.heads),
     );
-    Ok(say(found, &audit.problems, audit.commits, begun))
+    Ok(say(&found, &audit.problems, audit.commits, begun))
 }
 
 async fn log(pool: &PgPool) -> Result<bool, Failed> {
@@ -99,7 +99,7 @@ async fn log(pool: &PgPool) -> Result<bool, Failed> {
         sqlx::query_as("select events, problems from projectord.audit_log()").fetch_one(pool).await?;
     let events = events.unsigned_abs();
     let found = format!("log  {} events: dense, and each stream whole and in order", thousands(events));
-    Ok(say(found, &problems, events, begun))
+    Ok(say(&found, &problems, events, begun))
 }
 
 async fn projections(pool: &PgPool, name: Option<&str>) -> Result<bool, Failed> {
@@ -119,13 +119,13 @@ async fn projections(pool: &PgPool, name: Option<&str>) -> Result<bool, Failed> 
             count(row.skipped)
         );
         let problems: Vec<String> = row.problem().into_iter().collect();
-        right &= say(found, &problems, scanned, begun);
+        right &= say(&found, &problems, scanned, begun);
     }
     Ok(right)
 }
 
 /// One line for what was found right, or one for each thing that is wrong.
-fn say(found: String, problems: &[String], looked_at: u64, begun: Instant) -> bool {
+fn say(found: &str, problems: &[String], looked_at: u64, begun: Instant) -> bool {
     let seconds = begun.elapsed().as_secs_f64();
     #[expect(
         clippy::cast_precision_loss,

@@ -17,6 +17,7 @@ use super::signals::{Request, Requests};
 use super::{caught_up, health, keeper};
 use crate::backoff::Backoff;
 use crate::config::{self, Config, Level};
+use crate::fault;
 use crate::ingest;
 use crate::lease::{Identity, leave};
 use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate};
@@ -80,6 +81,7 @@ pub async fn run(
         .parse()
         .map_err(|error| RunError::Config(format!("postgres.url: {error}")))?;
     info!(version = env!("CARGO_PKG_VERSION"), postgres = options.place(), store = %store_name(&config), "starting");
+    fault::arm();
     // What can fail without a network fails first.
     load_all(&config.projections.path).map_err(RunError::Projections)?;
     let control = options.clone().statement_timeout(Duration::from_secs(30)).pool(6);
@@ -179,6 +181,7 @@ async fn prepare(pool: &PgPool) -> Result<(), MigrateError> {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     let mut said = false;
     loop {
+        fault::point("migrate");
         match migrate(pool).await {
             Err(MigrateError::Postgres(error)) if classify(&error) == Class::Away => {
                 if !said {

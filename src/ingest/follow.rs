@@ -7,6 +7,7 @@ use tracing::warn;
 use super::error::IngestError;
 use super::run::Ingest;
 use crate::event::{Event, StreamId, Version};
+use crate::fault;
 use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
 /// Places that are looked up at once.
@@ -138,20 +139,27 @@ impl Ingest {
         store: StoreId,
         mut commits: Vec<StoredCommit>,
     ) -> Result<u64, IngestError> {
+        fault::point("ingest-fetched");
         commits.sort_by_key(|commit| (commit.recorded_at, commit.first()));
         let mut batch: Vec<Event> = Vec::new();
         let mut added = 0;
         for commit in commits {
             // A commit split over two transactions would be half there for a moment, or for ever.
             if !batch.is_empty() && batch.len() + commit.events.len() > self.config.batch_events {
-                added += self.log.add(store.0, &batch).await?.events;
+                added += self.add_batch(store, &batch).await?;
                 batch.clear();
             }
             batch.extend(commit.into_events());
         }
         if !batch.is_empty() {
-            added += self.log.add(store.0, &batch).await?.events;
+            added += self.add_batch(store, &batch).await?;
         }
+        Ok(added)
+    }
+
+    async fn add_batch(&self, store: StoreId, batch: &[Event]) -> Result<u64, IngestError> {
+        let added = self.log.add(store.0, batch).await?.events;
+        fault::point("ingest-added");
         Ok(added)
     }
 }

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, 
 use thiserror::Error;
 
 use super::Failure;
+use crate::fault;
 use crate::lease::Lease;
 use crate::postgres::{Class, classify};
 use crate::projection::{Problem, Projection, compile, compile_alone};
@@ -51,6 +52,7 @@ pub async fn rebuild_in_place(
     }
     refuse_foreign_schema(&mut tx, name).await?;
     refuse_dependants(&mut tx, name).await?;
+    fault::point("rebuild-drop");
     execute(&mut tx, format!("drop schema if exists {name} cascade")).await?;
     create(&mut tx, projection, name).await.map_err(|error| refused_by_sql(error, projection))?;
     execute(
@@ -82,7 +84,9 @@ pub async fn rebuild_in_place(
         .bind(generation)
         .execute(&mut *tx)
         .await?;
+    fault::point("rebuild-commit");
     tx.commit().await?;
+    fault::point("rebuild-committed");
     Ok(Generation(generation))
 }
 

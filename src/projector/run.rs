@@ -15,6 +15,7 @@ use super::record::{Record, Wanted, write_state};
 use super::{Bell, Config, Failure, OnChange, Progress, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
+use crate::fault;
 use crate::lease::{Lease, note_refused};
 use crate::postgres::{Class, classify, describe};
 use crate::projection::{Compiled, OnError, Projection, compile};
@@ -276,7 +277,9 @@ impl Projector {
                             None => {}
                             Some(failure) if class == Class::Statement && self.may_park(&failure) => {
                                 warn!(reason = %failure, "parked the event, and what follows in its stream");
+                                fault::point("park-before");
                                 checkpoint = self.fence(record.generation, checkpoint).park(&failure).await?;
+                                fault::point("park-after");
                             }
                             Some(failure) => return self.halt(failure).await,
                         }
@@ -301,11 +304,13 @@ impl Projector {
                 .fetch_one(&mut *connection);
         // The server cancels a batch that takes too long; this is for a server that does not answer.
         let patience = self.config.batch_timeout + Duration::from_secs(10);
+        fault::point("batch-before");
         match tokio::time::timeout(patience, query).await {
             Ok(done) => {
                 if done.as_ref().is_err_and(|error| classify(error) == Class::Away) {
                     connection.close_on_drop();
                 }
+                fault::point("batch-after");
                 let (reached, head): (i64, i64) = done?;
                 Ok((Position::from_sql(reached), Position::from_sql(head)))
             }
