@@ -3,7 +3,7 @@
 create table projectord.parked (
     projection    text not null,
     generation    bigint not null,
-    position      bigint not null references projectord.events (position),
+    position      bigint not null,
     stream_id     uuid not null,
     version       bigint not null,
     type          text not null,

@@ -2,7 +2,7 @@
 -- rebuild leaves it out too, so that rebuilt rows are the same rows.
 create table projectord.skipped (
     projection  text not null references projectord.projections (name) on delete cascade,
-    position    bigint not null references projectord.events (position),
+    position    bigint not null,
     -- Why the handler had failed.
     error       jsonb,
     skipped_by  text not null default session_user,

@@ -59,12 +59,14 @@ pub(super) async fn wait(
     Ok(halted)
 }
 
-/// Waits until another daemon owns ingest and follows the store live.
+/// Waits until another daemon, one that lives (see `projectord.keep_leases`), owns ingest and follows the
+/// store live.
 async fn others_read_it(pool: &PgPool, daemon: Uuid) -> Result<(), sqlx::Error> {
     loop {
         let live: Option<(bool,)> = sqlx::query_as(
             "select s.state = 'live' from projectord.ingest_status s, projectord.leases l
-              where l.name = 'ingest' and l.owner <> $1",
+              where l.name = 'ingest' and l.owner <> $1
+                and not pg_try_advisory_xact_lock(hashtextextended(l.owner::text, 0))",
         )
         .bind(daemon)
         .fetch_optional(pool)
@@ -76,7 +78,7 @@ async fn others_read_it(pool: &PgPool, daemon: Uuid) -> Result<(), sqlx::Error> 
     }
 }
 
-/// Waits until another daemon owns a projection and has come to `target`, or does not go on; whether it is
+/// Waits until another daemon, one that lives, owns a projection and has come to `target`, or does not go on; whether it is
 /// halted.
 async fn others_did_it(
     pool: &PgPool,
@@ -89,7 +91,7 @@ async fn others_did_it(
             "select p.state, coalesce(g.checkpoint, 0) from projectord.projections p
                join projectord.leases l on l.name = p.name and l.owner <> $2
                left join projectord.generations g on g.projection = p.name and g.generation = p.generation
-              where p.name = $1",
+              where p.name = $1 and not pg_try_advisory_xact_lock(hashtextextended(l.owner::text, 0))",
         )
         .bind(name)
         .bind(daemon)

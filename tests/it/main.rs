@@ -13,6 +13,7 @@ mod folders;
 mod ingest;
 mod leases;
 mod log;
+mod model;
 mod outage;
 mod parking;
 mod projector;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         outage::trials,
         rethinkdb::trials,
         ingest::trials,
+        model::trials,
         leases::trials,
         parking::trials,
         roles::trials,
