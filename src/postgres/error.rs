@@ -63,6 +63,7 @@ pub fn describe(error: &Error) -> String {
         }
         Error::PoolTimedOut => "no connection to PostgreSQL could be had in time".into(),
         Error::Io(error) => format!("cannot reach PostgreSQL: {error}"),
+        Error::Tls(error) => format!("TLS to PostgreSQL: {error}"),
         other => other.to_string(),
     }
 }

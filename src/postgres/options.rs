@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use thiserror::Error;
 
 /// How to connect to PostgreSQL, and what every session is set to.
@@ -26,6 +26,12 @@ impl FromStr for Options {
             return Err(UrlError("it does not begin with postgres://".into()));
         }
         let connect = PgConnectOptions::from_str(url).map_err(|error| UrlError(error.to_string()))?;
+        check_files(url)?;
+        // TLS that was asked for is TLS with the server that was asked for; the others only look like it.
+        let connect = match connect.get_ssl_mode() {
+            PgSslMode::Require | PgSslMode::VerifyCa => connect.ssl_mode(PgSslMode::VerifyFull),
+            _ => connect,
+        };
         // A dead peer is noticed by the server after some 15 s, so that its locks go (the client side
         // has its own deadlines). JIT costs more than it gains on handlers called once a batch.
         let connect = connect.application_name("projectord").options([
@@ -37,6 +43,17 @@ impl FromStr for Options {
         ]);
         Ok(Self { connect })
     }
+}
+
+/// The files that the URL names for TLS can be read.
+fn check_files(url: &str) -> Result<(), UrlError> {
+    let pairs = url.split_once('?').map_or("", |(_, query)| query).split('&');
+    for (key, file) in pairs.filter_map(|pair| pair.split_once('=')) {
+        if matches!(key, "sslrootcert" | "sslcert" | "sslkey") && !file.contains('%') {
+            std::fs::read(file).map_err(|error| UrlError(format!("{key}: {file}: {error}")))?;
+        }
+    }
+    Ok(())
 }
 
 impl Options {

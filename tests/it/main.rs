@@ -20,6 +20,7 @@ mod projector;
 mod rethinkdb;
 mod roles;
 mod support;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         leases::trials,
         parking::trials,
         roles::trials,
+        tls::trials,
         folders::trials,
         configuration::trials,
         command_line::trials,

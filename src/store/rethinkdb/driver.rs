@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::server::Server;
+use super::tunnel;
 
 /// The longest that connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -156,9 +157,17 @@ impl Pool {
 }
 
 async fn open(server: &Server) -> Result<Session, QueryError> {
+    let (host, port) = match &server.tls {
+        None => (server.host.clone(), server.port),
+        Some(tls) => match timeout(CONNECT, tunnel::open(&server.host, server.port, tls)).await {
+            Ok(Ok(port)) => ("127.0.0.1".to_owned(), port),
+            Ok(Err(reason)) => return Err(away(server, &reason)),
+            Err(_) => return Err(away(server, &format!("no connection within {CONNECT:?}"))),
+        },
+    };
     let options = connect::Options::default()
-        .host(server.host.clone())
-        .port(server.port)
+        .host(host)
+        .port(port)
         .user(server.user.clone())
         .password(server.password.clone())
         .db(server.database.clone());

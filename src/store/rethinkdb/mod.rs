@@ -16,6 +16,7 @@ mod known;
 mod server;
 mod setup;
 mod term;
+mod tunnel;
 
 use std::sync::Arc;
 

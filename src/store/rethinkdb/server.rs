@@ -1,11 +1,14 @@
-//! Which server: `rethinkdb://user:password@host:port/database`.
+//! Which server: `rethinkdb://user:password@host:port/database`, or `rethinkdbs://…` with TLS.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use url::Url;
+
+use super::tunnel::Tls;
 
 /// A RethinkDB server and the database on it.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,11 +18,12 @@ pub struct Server {
     pub(super) user: String,
     pub(super) password: String,
     pub(super) database: String,
+    pub(super) tls: Option<Tls>,
 }
 
 /// The URL is not one. The URL itself is not repeated, since it may hold a password.
 #[derive(Debug, Error)]
-#[error("not a RethinkDB URL (rethinkdb://user:password@host:port/database): {0}")]
+#[error("not a RethinkDB URL (rethinkdb://user:password@host:port/database, with TLS rethinkdbs://): {0}")]
 pub struct UrlError(String);
 
 impl FromStr for Server {
@@ -27,9 +31,14 @@ impl FromStr for Server {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let url = Url::parse(text).map_err(|error| UrlError(error.to_string()))?;
-        if url.scheme() != "rethinkdb" {
-            return Err(UrlError(format!("the scheme is {}", url.scheme())));
-        }
+        let tls = match url.scheme() {
+            "rethinkdb" if url.query().is_some() => {
+                return Err(UrlError("what follows ? is for TLS; say rethinkdbs://".into()));
+            }
+            "rethinkdb" => None,
+            "rethinkdbs" => Some(tls(&url)?),
+            other => return Err(UrlError(format!("the scheme is {other}"))),
+        };
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let database = decoded(url.path().trim_start_matches('/'));
         // RethinkDB's own rule for names.
@@ -43,8 +52,31 @@ impl FromStr for Server {
             user: if url.username().is_empty() { "admin".into() } else { decoded(url.username()) },
             password: decoded(url.password().unwrap_or("")),
             database,
+            tls,
         })
     }
+}
+
+/// `?ca=FILE&cert=FILE&key=FILE`, and whether those files will do.
+fn tls(url: &Url) -> Result<Tls, UrlError> {
+    let (mut ca, mut cert, mut key) = (None, None, None);
+    for (name, file) in url.query_pairs() {
+        let place = match name.as_ref() {
+            "ca" => &mut ca,
+            "cert" => &mut cert,
+            "key" => &mut key,
+            other => return Err(UrlError(format!("{other:?} is unknown; known are ca, cert, key"))),
+        };
+        *place = Some(PathBuf::from(file.as_ref()));
+    }
+    let client = match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(UrlError("cert and key go together".into())),
+    };
+    let tls = Tls { ca, client };
+    tls.config().map_err(UrlError)?;
+    Ok(tls)
 }
 
 impl fmt::Display for Server {

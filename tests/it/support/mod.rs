@@ -13,7 +13,10 @@ use libtest_mimic::{Failed, Trial};
 pub use deaf::DeafWay;
 pub use project::{Project, text};
 pub use raw::Raw;
-pub use servers::{new_database, new_rethink_database, rethinkdb_is_here, start_rethinkdb_on, stop_servers};
+pub use servers::{
+    new_database, new_rethink_database, open_folder, rethinkdb_is_here, start_rethinkdb_on,
+    start_rethinkdb_with, stop_servers,
+};
 
 /// A test that runs a future to its end, within two minutes.
 pub fn trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) -> Trial

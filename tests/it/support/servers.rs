@@ -68,6 +68,11 @@ fn start_rethinkdb() -> Rethink {
 
 /// A RethinkDB of one's own, on this port.
 pub fn start_rethinkdb_on(driver: u16) -> (HeldServer, TempDir) {
+    start_rethinkdb_with(driver, &[])
+}
+
+/// The same, with more of its options.
+pub fn start_rethinkdb_with(driver: u16, more: &[&str]) -> (HeldServer, TempDir) {
     let folder = open_folder();
     let cluster = free_port().unwrap();
     let log = folder.path().join("log");
@@ -87,6 +92,7 @@ pub fn start_rethinkdb_on(driver: u16) -> (HeldServer, TempDir) {
         "--cache-size",
         "512",
     ];
+    let args = [&args[..], more].concat();
     let server = HeldServer::hold(&binary().unwrap(), &args, &log).unwrap();
     server.wait_for(|| TcpStream::connect(("127.0.0.1", driver)).is_ok(), &log).unwrap();
     (server, folder)
@@ -103,7 +109,7 @@ fn binary() -> Option<PathBuf> {
 }
 
 /// A folder that other users may enter: as root, PostgreSQL runs as one of them.
-fn open_folder() -> TempDir {
+pub fn open_folder() -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
