@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
+use tokio::time::timeout;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -16,6 +17,9 @@ use crate::projector::Ringer;
 
 /// The channel on which a change of what is wanted is announced.
 pub(crate) const CONTROL: &str = "projectord_control";
+
+/// After so long without a notification, whether anybody is there is asked.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The two bells.
 #[derive(Debug, Default)]
@@ -50,14 +54,10 @@ async fn hear(
     let connected = async {
         let mut listener = PgListener::connect_with(pool).await?;
         listener.listen_all([BELL, CONTROL]).await?;
-        // The server frees this as soon as the process is gone; see projectord.keep_leases.
-        sqlx::query("select pg_advisory_lock(hashtextextended($1::text, 0))")
-            .bind(daemon)
-            .execute(&mut listener)
-            .await?;
-        Ok(listener)
+        let shown = show_presence(&mut listener, daemon).await?;
+        Ok((listener, shown))
     };
-    let mut listener = match connected.await {
+    let (mut listener, mut shown) = match connected.await {
         Ok(listener) => listener,
         Err(error) => return error,
     };
@@ -68,11 +68,35 @@ async fn hear(
     bells.log.ring();
     bells.control.ring();
     loop {
-        match listener.try_recv().await {
-            Ok(Some(notification)) if notification.channel() == CONTROL => bells.control.ring(),
-            Ok(Some(_)) => bells.log.ring(),
-            Ok(None) => return sqlx::Error::Protocol("the connection was closed".into()),
-            Err(error) => return error,
+        match timeout(SILENCE, listener.try_recv()).await {
+            Ok(Ok(Some(notification))) if notification.channel() == CONTROL => bells.control.ring(),
+            Ok(Ok(Some(_))) => bells.log.ring(),
+            Ok(Ok(None)) => return sqlx::Error::Protocol("the connection was closed".into()),
+            Ok(Err(error)) => return error,
+            // Nothing to hear, or nobody there any more.
+            Err(_) => {
+                let asked = async {
+                    match shown {
+                        true => sqlx::query("select 1").execute(&mut listener).await.map(|_| true),
+                        false => show_presence(&mut listener, daemon).await,
+                    }
+                };
+                shown = match timeout(SILENCE, asked).await {
+                    Ok(Ok(shown)) => shown,
+                    Ok(Err(error)) => return error,
+                    Err(_) => return sqlx::Error::Protocol("the connection has fallen silent".into()),
+                };
+            }
         }
     }
+}
+
+/// Takes the lock that the server frees as soon as the process is gone; see `projectord.keep_leases`. Not to be
+/// had while a session of before, which has fallen silent, still has it: then it is tried again later.
+async fn show_presence(listener: &mut PgListener, daemon: Uuid) -> Result<bool, sqlx::Error> {
+    let (shown,): (bool,) = sqlx::query_as("select pg_try_advisory_lock(hashtextextended($1::text, 0))")
+        .bind(daemon)
+        .fetch_one(listener)
+        .await?;
+    Ok(shown)
 }

@@ -3,9 +3,15 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{Connection, PgPool};
 use thiserror::Error;
+use tokio::time::timeout;
+
+/// A connection that was used less long ago is taken as it is.
+const RESTED: Duration = Duration::from_secs(1);
+/// How long one that has rested may take to answer.
+const PING: Duration = Duration::from_millis(700);
 
 /// How to connect to PostgreSQL, and what every session is set to.
 #[derive(Debug, Clone)]
@@ -77,7 +83,18 @@ impl Options {
     pub fn pool(&self, connections: u32) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(Duration::from_secs(10))
+            // A connection whose other end is gone does not say so. One that has rested is asked, and not for
+            // long: another is cheap.
+            .test_before_acquire(false)
+            .before_acquire(|connection, rest| {
+                Box::pin(async move {
+                    if rest.idle_for < RESTED {
+                        return Ok(true);
+                    }
+                    Ok(timeout(PING, connection.ping()).await.is_ok_and(|answer| answer.is_ok()))
+                })
+            })
             .connect_lazy_with(self.connect.clone())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
+use sqlx::{ConnectOptions, PgPool};
 use tokio::sync::watch;
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -25,6 +25,9 @@ use crate::shutdown::Shutdown;
 const MOST_AGAIN: u32 = 20;
 /// The longest wait before that.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// How long a batch may be without an answer before it is looked for.
+const LOOK_FOR_BATCH: Duration = Duration::from_secs(4);
 
 /// Keeps one read model at the log's head, until it is told to stop.
 #[derive(Debug)]
@@ -240,8 +243,11 @@ impl Projector {
             self.enter(behind(checkpoint), None).await?;
         }
         let mut again = 0;
+        let read = Instant::now();
         loop {
-            if self.control_bell.rang() || self.shutdown.is_requested() {
+            // The control bell may be lost like any other.
+            let due = self.state == Some(State::Live) && read.elapsed() >= self.config.poll_interval;
+            if self.control_bell.rang() || self.shutdown.is_requested() || due {
                 return Ok(Turn::Reread);
             }
             let begun = Instant::now();
@@ -305,8 +311,13 @@ impl Projector {
         // The server cancels a batch that takes too long; this is for a server that does not answer.
         let patience = self.config.batch_timeout + Duration::from_secs(10);
         fault::point("batch-before");
-        match tokio::time::timeout(patience, query).await {
-            Ok(done) => {
+        let answered = tokio::select! {
+            done = query => Some(done),
+            () = self.batch_is_lost(generation, after) => None,
+            () = tokio::time::sleep(patience) => None,
+        };
+        match answered {
+            Some(done) => {
                 if done.as_ref().is_err_and(|error| classify(error) == Class::Away) {
                     connection.close_on_drop();
                 }
@@ -314,9 +325,33 @@ impl Projector {
                 let (reached, head): (i64, i64) = done?;
                 Ok((Position::from_sql(reached), Position::from_sql(head)))
             }
-            Err(_) => {
+            None => {
                 drop(connection.detach());
-                Err(sqlx::Error::Protocol(format!("no answer from PostgreSQL within {patience:?}")))
+                Err(sqlx::Error::Protocol("no answer from PostgreSQL, and no batch under way there".into()))
+            }
+        }
+    }
+
+    /// Ends when a batch that has been sent is not under way: its answer, or the batch itself, was lost with
+    /// the connection. A batch under way has its generation's row locked; asked for by a session of its own.
+    async fn batch_is_lost(&self, generation: i64, after: Position) {
+        loop {
+            tokio::time::sleep(LOOK_FOR_BATCH).await;
+            let look = async {
+                let mut session = self.pool.connect_options().connect().await?;
+                sqlx::query_as::<_, (i64,)>(
+                    "select checkpoint from projectord.generations
+                      where projection = $1 and generation = $2 for update skip locked",
+                )
+                .bind(&self.projection.name)
+                .bind(generation)
+                .fetch_optional(&mut session)
+                .await
+            };
+            // Where nobody answers a new session either, the wait for the old one has a bound.
+            if let Ok(Ok(Some(_))) = tokio::time::timeout(LOOK_FOR_BATCH, look).await {
+                warn!(%after, "the answer to a batch is lost; connecting anew");
+                return;
             }
         }
     }

@@ -24,7 +24,7 @@ use super::tunnel;
 /// The longest that connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// The longest that one query may take, unless it says otherwise.
-pub(super) const QUERY: Duration = Duration::from_secs(15);
+pub(super) const QUERY: Duration = Duration::from_secs(8);
 
 /// What to do about a failed query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,11 @@ impl Pool {
                     (Ok(rows), whole)
                 }
                 Ok(Err(error)) => (Err(explain(&error, &server)), matches!(error, Error::Runtime(_))),
-                Err(_) => (Err(away(&server, &format!("no answer within {QUERY:?}"))), false),
+                Err(_) => {
+                    // Whatever took this session along has the others too.
+                    pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    (Err(away(&server, &format!("no answer within {QUERY:?}"))), false)
+                }
             };
             if reusable && !session.is_broken() {
                 pool.lock().unwrap_or_else(PoisonError::into_inner).push(session);
