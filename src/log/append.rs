@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Log;
 use crate::event::{CommitId, Event, Position, StreamId, Version};
-use crate::postgres::describe;
+use crate::postgres::{bounded, describe};
 
 /// What adding a batch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Log {
         fn column<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
             events.iter().map(of).collect()
         }
-        let (head, added): (i64, i64) =
+        let (head, added): (i64, i64) = bounded(
             sqlx::query_as("select head, added from projectord.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9)")
                 .bind(store)
                 .bind(column(events, |event| event.stream_id.0))
@@ -62,8 +62,9 @@ impl Log {
                 .bind(column(events, |event| Json::<&Value>(&event.metadata)))
                 .bind(column(events, |event| event.commit_id.0))
                 .bind(column(events, |event| event.recorded_at))
-                .fetch_one(&self.pool)
-                .await?;
+                .fetch_one(&self.pool),
+        )
+        .await?;
         Ok(Added { head: Position::from_sql(head), events: added.unsigned_abs() })
     }
 
@@ -73,13 +74,15 @@ impl Log {
     /// See [`head`](Self::head).
     pub async fn versions(&self, streams: &[StreamId]) -> Result<Vec<Version>, sqlx::Error> {
         let ids: Vec<Uuid> = streams.iter().map(|stream| stream.0).collect();
-        let rows: Vec<(i64,)> = sqlx::query_as(
-            "select coalesce((select e.version from projectord.events e where e.stream_id = s.id
+        let rows: Vec<(i64,)> = bounded(
+            sqlx::query_as(
+                "select coalesce((select e.version from projectord.events e where e.stream_id = s.id
                                order by e.version desc limit 1), 0)
                from unnest($1::uuid[]) with ordinality as s (id, nth) order by nth",
+            )
+            .bind(ids)
+            .fetch_all(&self.pool),
         )
-        .bind(ids)
-        .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(|(version,)| Version::from_sql(version)).collect())
     }
@@ -90,13 +93,15 @@ impl Log {
     /// See [`head`](Self::head).
     pub async fn heads(&self, streams: &[StreamId]) -> Result<Vec<(StreamId, String, Version)>, sqlx::Error> {
         let ids: Vec<Uuid> = streams.iter().map(|stream| stream.0).collect();
-        let rows: Vec<(Uuid, String, i64)> = sqlx::query_as(
-            "select h.stream_id, h.stream_type, h.version from unnest($1::uuid[]) as s (id), lateral
+        let rows: Vec<(Uuid, String, i64)> = bounded(
+            sqlx::query_as(
+                "select h.stream_id, h.stream_type, h.version from unnest($1::uuid[]) as s (id), lateral
                     (select * from projectord.events e where e.stream_id = s.id
                       order by e.version desc limit 1) h",
+            )
+            .bind(ids)
+            .fetch_all(&self.pool),
         )
-        .bind(ids)
-        .fetch_all(&self.pool)
         .await?;
         let head =
             |(stream, kind, version): (Uuid, String, i64)| (stream.into(), kind, Version::from_sql(version));
@@ -114,14 +119,13 @@ impl Log {
     ) -> Result<Vec<Option<CommitId>>, sqlx::Error> {
         let (streams, versions): (Vec<Uuid>, Vec<i64>) =
             places.iter().map(|(stream, version)| (stream.0, version.to_sql())).unzip();
-        let rows: Vec<(Option<Uuid>,)> = sqlx::query_as(
+        let rows: Vec<(Option<Uuid>,)> = bounded(sqlx::query_as(
             "select e.commit_id from unnest($1::uuid[], $2::bigint[]) with ordinality as p (id, version, nth)
                left join projectord.events e on e.stream_id = p.id and e.version = p.version order by nth",
         )
         .bind(streams)
         .bind(versions)
-        .fetch_all(&self.pool)
-        .await?;
+        .fetch_all(&self.pool)).await?;
         Ok(rows.into_iter().map(|(commit,)| commit.map(CommitId)).collect())
     }
 
@@ -138,13 +142,15 @@ impl Log {
         // The last of the walk has no end that is a UUID.
         let id = |place: i128| Uuid::from_u128(place.unsigned_abs() << 2);
         let end = if to >= 1 << 126 { None } else { Some(id(to)) };
-        let rows: Vec<(Uuid, i64, Uuid)> = sqlx::query_as(
-            "select stream_id, min(version), commit_id from projectord.events
+        let rows: Vec<(Uuid, i64, Uuid)> = bounded(
+            sqlx::query_as(
+                "select stream_id, min(version), commit_id from projectord.events
               where stream_id >= $1 and ($2::uuid is null or stream_id < $2) group by stream_id, commit_id",
+            )
+            .bind(id(from))
+            .bind(end)
+            .fetch_all(&self.pool),
         )
-        .bind(id(from))
-        .bind(end)
-        .fetch_all(&self.pool)
         .await?;
         Ok(rows
             .into_iter()
@@ -160,15 +166,17 @@ impl Log {
         &self,
         limit: u32,
     ) -> Result<Vec<(StreamId, Version, CommitId)>, sqlx::Error> {
-        let rows: Vec<(Uuid, i64, Uuid)> = sqlx::query_as(
-            "select stream_id, min(version), commit_id from projectord.events
+        let rows: Vec<(Uuid, i64, Uuid)> = bounded(
+            sqlx::query_as(
+                "select stream_id, min(version), commit_id from projectord.events
               where (stream_id, commit_id) in (
                     select stream_id, commit_id from projectord.events order by position desc limit $1)
                 and position > (select position from projectord.log_head) - $1 - 10000
               group by stream_id, commit_id",
+            )
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool),
         )
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
         .await?;
         Ok(rows
             .into_iter()

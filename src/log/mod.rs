@@ -10,6 +10,7 @@ pub use append::{Added, ForeignStore};
 pub use page::{Filter, LogEvent};
 
 use crate::event::Position;
+use crate::postgres::bounded;
 
 /// The channel on which a longer log is announced. The payload is the new head; it is a bell, not work.
 pub const BELL: &str = "projectord_log";
@@ -32,7 +33,7 @@ impl Log {
     /// When PostgreSQL cannot be reached or refuses. So for every other method here.
     pub async fn head(&self) -> Result<Position, sqlx::Error> {
         let (head,): (i64,) =
-            sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool).await?;
+            bounded(sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool)).await?;
         Ok(Position::from_sql(head))
     }
 
@@ -42,7 +43,7 @@ impl Log {
     /// See [`head`](Self::head).
     pub async fn store(&self) -> Result<Option<Uuid>, sqlx::Error> {
         let (store,): (Option<Uuid>,) =
-            sqlx::query_as("select store_id from projectord.log_head").fetch_one(&self.pool).await?;
+            bounded(sqlx::query_as("select store_id from projectord.log_head").fetch_one(&self.pool)).await?;
         Ok(store)
     }
 }

@@ -10,6 +10,8 @@ use tokio::time::timeout;
 
 /// A connection that was used less long ago is taken as it is.
 const RESTED: Duration = Duration::from_secs(1);
+/// How long a short query may take, with getting a connection.
+const SHORT: Duration = Duration::from_secs(8);
 /// How long one that has rested may take to answer.
 const PING: Duration = Duration::from_millis(700);
 
@@ -62,6 +64,16 @@ fn check_files(url: &str) -> Result<(), UrlError> {
     Ok(())
 }
 
+/// What a short query gives, or an error when it has no answer in time: a connection whose other end is gone
+/// may never say so.
+///
+/// # Errors
+/// Those of the query.
+pub async fn bounded<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let silent = |_| sqlx::Error::Protocol(format!("no answer from PostgreSQL within {SHORT:?}"));
+    timeout(SHORT, query).await.map_err(silent)?
+}
+
 impl Options {
     /// The same, with a limit on each statement.
     #[must_use]
@@ -93,6 +105,13 @@ impl Options {
                         return Ok(true);
                     }
                     Ok(timeout(PING, connection.ping()).await.is_ok_and(|answer| answer.is_ok()))
+                })
+            })
+            // The pool itself asks too, and waits for ever.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    let silent = |_| sqlx::Error::Protocol("the connection has fallen silent".into());
+                    timeout(PING, connection.ping()).await.map_err(silent)?.map(|()| true)
                 })
             })
             .connect_lazy_with(self.connect.clone())

@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::fault;
 use crate::lease::{Lease, note_refused};
-use crate::postgres::{Class, classify, describe};
+use crate::postgres::{Class, bounded, classify, describe};
 use crate::projection::{Compiled, OnError, Projection, compile};
 use crate::shutdown::Shutdown;
 
@@ -129,7 +129,7 @@ impl Projector {
             return Ok(Turn::Stop);
         }
         self.control_bell.rang();
-        let mut record = Record::read_or_create(&self.pool, &self.projection.name).await?;
+        let mut record = bounded(Record::read_or_create(&self.pool, &self.projection.name)).await?;
         if record.wanted() == Wanted::Paused && !record.rebuild_wanted {
             self.enter(State::Paused, None).await?;
             return Ok(Turn::Wait);
@@ -147,7 +147,7 @@ impl Projector {
                 }
                 Err(GenerationError::Postgres(error)) => return Err(error),
             }
-            record = Record::read_or_create(&self.pool, &self.projection.name).await?;
+            record = bounded(Record::read_or_create(&self.pool, &self.projection.name)).await?;
         } else if !self.is_ours(&record) {
             if self.settled.is_some() {
                 warn!("another daemon has rebuilt it from other files; leaving it to that one");
@@ -183,13 +183,13 @@ impl Projector {
 
     /// From here on only this owner, in this epoch, moves the checkpoint; where it stands.
     async fn claim(&self, generation: i64) -> Result<Position, sqlx::Error> {
-        let (checkpoint,): (i64,) = sqlx::query_as("select projectord.claim($1, $2, $3, $4)")
+        let claim = sqlx::query_as("select projectord.claim($1, $2, $3, $4)")
             .bind(&self.projection.name)
             .bind(generation)
             .bind(self.lease.owner)
             .bind(self.lease.epoch)
-            .fetch_one(&self.pool)
-            .await?;
+            .fetch_one(&self.pool);
+        let (checkpoint,): (i64,) = bounded(claim).await?;
         Ok(Position::from_sql(checkpoint))
     }
 
@@ -197,7 +197,7 @@ impl Projector {
     async fn step_down(&mut self, error: &sqlx::Error) -> Result<Turn, sqlx::Error> {
         if self.state.take().is_some() {
             warn!(error = %describe(error), "another daemon owns it; stepping down");
-            note_refused(&self.pool, &self.projection.name, self.lease).await?;
+            bounded(note_refused(&self.pool, &self.projection.name, self.lease)).await?;
         }
         Ok(Turn::Wait)
     }
@@ -270,7 +270,7 @@ impl Projector {
                     Class::Away => return Err(error),
                     Class::Fenced => {
                         warn!(%checkpoint, "somebody else moved the checkpoint; reading it again");
-                        note_refused(&self.pool, &self.projection.name, self.lease).await?;
+                        bounded(note_refused(&self.pool, &self.projection.name, self.lease)).await?;
                         return Ok(Turn::Reread);
                     }
                     Class::Again if again < MOST_AGAIN => {
@@ -367,7 +367,7 @@ impl Projector {
             return Ok(Some(failure));
         }
         let (head,): (i64,) =
-            sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool).await?;
+            bounded(sqlx::query_as("select position from projectord.log_head").fetch_one(&self.pool)).await?;
         let in_batch = self.batch.get().min(Position::from_sql(head).0.saturating_sub(checkpoint.0));
         if !self.batch.failed(in_batch) {
             return Ok(None);
@@ -412,7 +412,7 @@ impl Projector {
     ) -> Result<Option<Turn>, sqlx::Error> {
         loop {
             let fence = self.fence(generation, checkpoint);
-            let Some((position, stream)) = fence.next_to_retry().await? else {
+            let Some((position, stream)) = bounded(fence.next_to_retry()).await? else {
                 return Ok(None);
             };
             if self.shutdown.is_requested() {
@@ -475,7 +475,8 @@ impl Projector {
         self.failure.clone_from(&failure);
         self.progress.send_modify(|progress| progress.state = Some(state));
         self.rate = Rate::default();
-        write_state(&self.pool, &self.projection.name, self.lease, state, failure.as_ref(), 0.0).await
+        bounded(write_state(&self.pool, &self.projection.name, self.lease, state, failure.as_ref(), 0.0))
+            .await
     }
 
     /// One line for each transition.
@@ -495,6 +496,6 @@ impl Projector {
             return Ok(());
         }
         let rate = self.rate.take();
-        write_state(&self.pool, &self.projection.name, self.lease, state, None, rate).await
+        bounded(write_state(&self.pool, &self.projection.name, self.lease, state, None, rate)).await
     }
 }
