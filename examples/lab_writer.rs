@@ -2,7 +2,7 @@
 //! meant to do and what came of it. The lab starts this, breaks things, and holds the journal against the store.
 //!
 //! ```text
-//! lab_writer URL JOURNAL SEED [--writers 4] [--streams 8] [--rate 100] [--appends 1000] [--duel]
+//! lab_writer URL JOURNAL SEED [--writers 4] [--streams 8] [--rate 100] [--appends 1000] [--run 1] [--duel]
 //! ```
 //!
 //! Ends after so many appends, or, in order, when standard input does. What is chosen depends on the seed
@@ -41,6 +41,8 @@ struct Plan {
     /// Appends a second, of all writers together.
     rate: u64,
     appends: u64,
+    /// Which of several programs this is that write to the same streams.
+    run: u64,
     duel: bool,
 }
 
@@ -48,8 +50,17 @@ impl Plan {
     fn read(mut words: impl Iterator<Item = String>) -> Result<Self, Failed> {
         let mut place = || words.next().ok_or("lab_writer URL JOURNAL SEED [--writers N] …");
         let (url, journal, seed) = (place()?, place()?, place()?.parse()?);
-        let mut plan =
-            Self { url, journal, seed, writers: 4, streams: 8, rate: 100, appends: u64::MAX, duel: false };
+        let mut plan = Self {
+            url,
+            journal,
+            seed,
+            writers: 4,
+            streams: 8,
+            rate: 100,
+            appends: u64::MAX,
+            run: 0,
+            duel: false,
+        };
         while let Some(word) = words.next() {
             let mut number =
                 || words.next().ok_or(format!("{word} wants a number"))?.parse::<u64>().map_err(Failed::from);
@@ -58,6 +69,7 @@ impl Plan {
                 "--streams" => plan.streams = number()?,
                 "--rate" => plan.rate = number()?,
                 "--appends" => plan.appends = number()?,
+                "--run" => plan.run = number()?,
                 "--duel" => plan.duel = true,
                 other => return Err(format!("unknown: {other}").into()),
             }
@@ -130,7 +142,7 @@ fn open(url: &str) -> Result<Box<dyn EventStore>, Failed> {
 /// Appends at its share of the rate, until there is nothing left to do.
 async fn write(shared: &Shared, number: u64) -> Result<(), Failed> {
     let plan = &shared.plan;
-    let mut random = fastrand::Rng::with_seed(plan.seed.wrapping_mul(1_000_003).wrapping_add(number));
+    let mut random = fastrand::Rng::with_seed(plan.seed ^ plan.run << 40 ^ number << 56);
     // Versions as this writer last saw them; it decides on them, and may be behind.
     let mut known = vec![None; usize::try_from(plan.streams)?];
     let pause = Duration::from_secs_f64(plan.writers as f64 / plan.rate.max(1) as f64);
@@ -157,7 +169,7 @@ async fn write(shared: &Shared, number: u64) -> Result<(), Failed> {
         match append(shared, number, stream, expected, commit).await {
             Ok(appended) => known[which] = Some(appended.version),
             Err(AppendError::Conflict { actual, .. }) if actual > Version::ZERO => {
-                known[which] = Some(actual)
+                known[which] = Some(actual);
             }
             Err(_) => known[which] = None,
         }
@@ -169,7 +181,7 @@ async fn write(shared: &Shared, number: u64) -> Result<(), Failed> {
 /// stream is.
 async fn duel(shared: &Shared, number: u64) -> Result<(), Failed> {
     let stream = StreamId(name(shared.plan.seed, 0));
-    let mut random = fastrand::Rng::with_seed(shared.plan.seed.wrapping_add(number));
+    let mut random = fastrand::Rng::with_seed(shared.plan.seed ^ shared.plan.run << 40 ^ number << 56);
     for _ in 0..shared.plan.appends {
         let Some(version) = look(shared, stream).await else { return Err("the store is away".into()) };
         let expected = if version == Version::ZERO {

@@ -38,7 +38,7 @@ def chosen(options: argparse.Namespace) -> List[Row]:
     unknown = set(names) - {row.name for row in ROWS}
     if unknown:
         sys.exit(f"faults: no row {', '.join(sorted(unknown))}")
-    wanted = [row for row in ROWS if not names or row.name in names]
+    wanted = [row for row in sorted(ROWS, key=lambda row: row.name) if not names or row.name in names]
     return [row for row in wanted if options.backend in (None, row.backend)]
 
 

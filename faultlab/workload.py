@@ -25,7 +25,7 @@ class Writers:
         """A new program on the same streams, with choices of its own."""
         self.started += 1
         command = [str(self.program), url, str(self.folder / f"journal-{self.started:04}"),
-                   str(self.seed), "--rate", str(rate), *options]  # fmt: skip
+                   str(self.seed), "--run", str(self.started), "--rate", str(rate), *options]  # fmt: skip
         self.process = spawn(command, self.folder / "writer.log", stdin=subprocess.PIPE)
 
     def stop(self) -> None:
