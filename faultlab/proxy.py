@@ -73,7 +73,9 @@ class Proxy:
         return len(self._links)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Nobody comes through any more, and whoever tries is refused."""
+        self.refuse = True
+        self.reset()
 
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)

@@ -66,9 +66,10 @@ def feed_lost(project: Project) -> None:
     proxy = Proxy(project.rethink.port, RethinkTalk)  # type: ignore[union-attr]
     project.rethink_port = proxy.port
     daemon = project.begin()
+    ways = (lambda: reconfigure(project), lambda: rebalance(project), proxy.reset, lambda: cut(proxy))
     for _ in range(project.many(3, 30, 300)):
-        for lose in (reconfigure, rebalance, proxy.reset, lambda: cut(proxy)):
-            lose(project) if lose in (reconfigure, rebalance) else lose()  # type: ignore[operator]
+        for lose in ways:
+            lose()
             result.fired += 1
             result.recovered(next_commit(project, time.monotonic()), BACK)
     # Silence: the feed's connection stands, and nothing comes. New ones pass.
