@@ -17,7 +17,7 @@ class Lab:
         self.profile = profile
         self.seed = seed
         self.sabotage = sabotage
-        self.folder = Path(tempfile.mkdtemp(prefix="faultlab-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="projectord-faults-"))
         # The server may run as another user, who must come to its folder.
         self.folder.chmod(0o755)
         self.postgres = Postgres(self.folder / "pg").make()
