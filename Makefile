@@ -33,7 +33,7 @@ bench: setup ## The benchmarks
 	@cargo bench --bench main --all-features
 
 faults: setup $(FAULTLAB)/ready ## Break servers, networks and the daemon; make faults PROFILE=full SEED=7 ROWS=F01,F04
-	@cargo build --quiet --locked --release --all-features --bin projectord --example lab_writer
+	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
 	@$(FAULTLAB)/bin/python -m faultlab --profile $(PROFILE) $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 lint: format clippy docs licences scripts containers ## Everything that reads the sources without running them

@@ -1,5 +1,8 @@
-"""F01: the daemon is killed, again and again."""
+"""F01, F02: the daemon is killed, again and again: at random, and at each point that has a name."""
 
+import signal
+
+from ..outcome import NotHere
 from ..project import Project
 from ..proxy import pause
 from ..registry import POSTGRES, RETHINK, row
@@ -23,3 +26,30 @@ def killed(project: Project) -> None:
         if project.random.random() < 0.7:
             result.recovered(project.caught_up(), CAUGHT_UP)
         result.expect(project.head() >= before, "the log's head went back")
+
+
+POINTS = ("migrate", "batch-before", "batch-after", "rebuild-drop", "rebuild-commit", "rebuild-committed")
+# Only ingest passes these.
+STORE_POINTS = ("ingest-fetched", "ingest-added")
+
+
+@row("F02", "kill -9 at each named point", on=(POSTGRES, RETHINK))
+def killed_at_each_point(project: Project) -> None:
+    result = project.result
+    if b"batch-before" not in project.lab.binary.read_bytes():
+        raise NotHere("the binary has no crash points: build it with the feature failpoints")
+    project.begin().kill()
+    for point in (POINTS + (STORE_POINTS if project.rethink else ())) * project.many(2, 10, 50):
+        if point.startswith("rebuild"):
+            asked_for = project.cli("rebuild", "chain", "--yes").returncode
+            result.expect(asked_for in (0, 4), f"rebuild: {asked_for}")
+        # The first time that it is passed, or any later one.
+        later = 0 if point.startswith(("rebuild", "migrate")) else project.random.randrange(20)
+        daemon = project.daemon(FAILPOINTS=f"{point}={later}*off->return" if later else f"{point}=return")
+        code = daemon.ended_within(20)
+        result.expect(code == -signal.SIGKILL, f"{point}: ended with {code}")
+        result.fired += code == -signal.SIGKILL
+        project.writers.until_acknowledged(5)
+        daemon = project.daemon()
+        result.recovered(project.caught_up(), CAUGHT_UP)
+        daemon.kill()
