@@ -52,7 +52,7 @@ def sql(project: Project, text: str) -> None:
 
 def in_the_store(project: Project) -> "List[Tuple[str, Callable[[], object], Callable[[], object]]]":
     events = r.db(project.name).table("events")
-    newest = asked(project, events.order_by(index=r.desc("recorded_at")).limit(1))[0]
+    newest = asked(project, events.order_by(r.desc("recorded_at")).limit(1))[0]
     phantom = {**newest, "id": newest["stream_id"] + "@0000000000900000", "commit_id": "phantom"}
     put_back = lambda: asked(project, events.insert(newest, conflict="replace"))  # noqa: E731
     return [
