@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from . import checker, history
@@ -27,8 +28,9 @@ def judge(project: "Project") -> None:
     project.caught_up(events, within=90)
     checker.check(project)
     audit(project)
-    for name in PROJECTIONS:
-        done = project.cli("rebuild", name, "--yes", "--wait")
+    with ThreadPoolExecutor() as askers:
+        rebuilt = askers.map(lambda name: (name, project.cli("rebuild", name, "--yes", "--wait")), PROJECTIONS)
+    for name, done in rebuilt:
         result.expect(done.returncode == 0, f"rebuild of {name}: {done.returncode}: {done.stderr.strip()}")
     project.caught_up(events)
     checker.read_models(project, history.log(project))

@@ -39,7 +39,7 @@ def killed_at_each_point(project: Project) -> None:
     if b"batch-before" not in project.lab.binary.read_bytes():
         raise NotHere("the binary has no crash points: build it with the feature failpoints")
     project.begin().kill()
-    for point in (POINTS + (STORE_POINTS if project.rethink else ())) * project.many(2, 10, 50):
+    for point in (POINTS + (STORE_POINTS if project.rethink else ())) * project.many(1, 10, 50):
         if point.startswith("rebuild"):
             asked_for = project.cli("rebuild", "chain", "--yes").returncode
             result.expect(asked_for in (0, 4), f"rebuild: {asked_for}")

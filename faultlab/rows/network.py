@@ -25,7 +25,7 @@ def behind_proxies(project: Project) -> "list[Proxy]":
     return proxies
 
 
-@row("F10", "TCP reset and blackhole towards each server", on=(POSTGRES, RETHINK))
+@row("F10", "TCP reset and blackhole towards each server")
 def network_gone(project: Project) -> None:
     result = project.result
     proxies = behind_proxies(project)

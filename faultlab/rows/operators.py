@@ -14,7 +14,7 @@ from ..waiting import until
 def rebuild_killed(project: Project) -> None:
     result = project.result
     daemon = project.begin(rate=150)
-    for _ in range(project.many(10, 100, 1000)):
+    for _ in range(project.many(6, 100, 1000)):
         name = project.random.choice(PROJECTIONS)
         before = generation(project, name)
         # Shortly after a kill the last rebuild may still be wanted: then this one is refused, as it should.

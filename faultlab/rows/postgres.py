@@ -105,7 +105,7 @@ def reply_lost(project: Project) -> None:
 def table_locked(project: Project) -> None:
     result = project.result
     project.begin()
-    seconds = project.many(8, 60, 60)
+    seconds = project.many(6, 60, 60)
     with project.connect() as holder, holder.transaction():
         holder.execute("lock table state.states in access exclusive mode")
         before = others(project)

@@ -1,5 +1,6 @@
 """F11, F13, F15, F27: what PostgreSQL and RethinkDB refuse, for a while or until somebody acts."""
 
+import re
 import time
 
 from rethinkdb import r
@@ -41,7 +42,7 @@ def in_each_others_way(project: Project) -> None:
         until("a lock timeout", lambda: said_by_postgres(project, LOCK) > before[LOCK], 10)
     with_setting(project, "reset lock_timeout")
     with_setting(project, "set default_transaction_isolation = 'serializable'")
-    pause(project.many(3, 20, 60))
+    pause(project.many(2, 20, 60))
     with_setting(project, "reset default_transaction_isolation")
     for _ in range(project.many(5, 50, 50)):
         with project.connect() as session:
@@ -118,8 +119,8 @@ def refused(project: Project) -> None:
 
     admin_says(project, f"alter role {role} connection limit 0")
     with_setting(project, "reset all")
-    until("it says so", lambda: "53300" in daemon.log() or "too many connections" in daemon.log(), 20)
-    pause(2)
+    until("it says that it cannot connect", lambda: "no connection to PostgreSQL" in daemon.log(), 20)
+    result.expect(said_by_postgres(project, f'too many connections for role "{role}"'), "nobody was refused")
     admin_says(project, f"alter role {role} connection limit -1")
     result.fired += 1
     result.recovered(next_commit(project, time.monotonic()), BACK)
@@ -159,16 +160,14 @@ def store_denies(project: Project) -> None:
         f"rethinkdb://{user['id']}:{user['password']}@127.0.0.1:{proxy.port}/{project.name}"
     )
     daemon = project.begin()
-    for break_it, mend_it in (
-        (users.get(user["id"]).update({"password": "another"}), users.get(user["id"]).update(user)),
-        (r.db(project.name).grant(user["id"], {"read": False}), r.db(project.name).grant(user["id"], {"read": True})),
+    for reason, break_it, mend_it in (
+        ("password", users.get(user["id"]).update({"password": "another"}), users.get(user["id"]).update(user)),
+        ("permission", r.db(project.name).grant(user["id"], {"read": False}), r.db(project.name).grant(user["id"], {"read": True})),
     ):
         asked(project, break_it)
         proxy.reset()
-        until("ingest is in backoff", lambda: project.value("select state from projectord.ingest_status") == "backoff", 30)
-        error = project.value("select error from projectord.ingest_status")
-        result.expect(error, "ingest is in backoff and does not say why")
-        result.note(f"“{error}”")
+        said = "select state || ': ' || coalesce(error, '') from projectord.ingest_status"
+        until(f"ingest is in backoff because of the {reason}", lambda: re.match(f"backoff: .*{reason}", project.value(said)), 30)
         result.fired += 1
         asked(project, mend_it)
         # It tries again every 15 s or sooner.

@@ -1,9 +1,12 @@
 """F18, F22, F23, F24: what happens to the store and to those who write to it."""
 
 import signal
+import subprocess
 import time
 from collections import Counter
+from typing import List
 
+from .. import history
 from ..project import Project
 from ..proxy import pause
 from ..registry import POSTGRES, RETHINK, row
@@ -32,7 +35,7 @@ def duel(project: Project) -> None:
     result = project.result
     project.sampler.start()
     project.daemon()
-    rounds = project.many(150, 1000, 1000)
+    rounds = project.many(100, 1000, 1000)
     project.writers.start(project.store_url(), "--duel", "--writers", "16", "--appends", str(rounds))
     project.writers.wait(600)
     won: "Counter[object]" = Counter()
@@ -62,9 +65,21 @@ def writers_killed(project: Project) -> None:
 
 
 def stored(project: Project) -> int:
-    from .. import history
-
     return len(history.store(project))
+
+
+def caught_inside(project: Project, writers: "subprocess.Popen[bytes]") -> bool:
+    """Stops the writers; lets them go on where none of them has an append under way."""
+    writers.send_signal(signal.SIGSTOP)
+    kinds = [line.split('"kind":"')[1].split('"')[0] for line in journal_lines(project)]
+    if kinds.count("intent") > sum(kinds.count(result) for result in ("ok", "definite_fail", "unknown")):
+        return True
+    writers.send_signal(signal.SIGCONT)
+    return False
+
+
+def journal_lines(project: Project) -> List[str]:
+    return (project.folder / "journal-0001").read_text().split("\n")[:-1]
 
 
 @row("F24", "a writer paused inside an append, others go on", on=(POSTGRES, RETHINK))
@@ -73,9 +88,10 @@ def writer_paused(project: Project) -> None:
     project.begin()
     paused = project.writers.process
     assert paused
-    paused.send_signal(signal.SIGSTOP)
+    # Until it was caught with an append under way.
+    until("it stands inside an append", lambda: caught_inside(project, paused), 30, every=0.03)
     # The pause is longer than a sweep looks back, so that only a full view of the stream finds it.
-    lasting = project.many(8, 60, 60)
+    lasting = project.many(6, 60, 60)
     begun = time.monotonic()
     project.writers.start(project.store_url(), rate=200)
     result.fired += 1
@@ -84,7 +100,8 @@ def writer_paused(project: Project) -> None:
     paused.send_signal(signal.SIGCONT)
     project.writers.stop()
     project.writers.process = paused
-    until("the paused writer has gone on", lambda: project.writers.acknowledged() > 0, 10)
+    settled = len(journal_lines(project))
+    until("the paused writers have gone on", lambda: len(journal_lines(project)) > settled, 20)
     result.note(f"paused for {time.monotonic() - begun:.0f} s")
     begun = time.monotonic()
     project.caught_up()
