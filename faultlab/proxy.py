@@ -1,101 +1,151 @@
-"""A way to a server that can be cut, stalled, or made to lose one reply."""
+"""A TCP proxy between a client and a server, which can misbehave as networks do.
 
-from __future__ import annotations
+It runs an event loop in a thread of its own; the rows set what it shall do from theirs.
+"""
 
-import socket
-import struct
+import asyncio
 import threading
+import time
+from typing import Callable, Optional, Set
 
-from servers import free_port
+from .frames import Conversation
+from .processes import free_port
+
+Frames = Callable[[], Conversation]
+
+
+class Link:
+    """One client's connection, and the one to the server that belongs to it."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.writers = (client, server)
+
+    def reset(self) -> None:
+        """Both ends see a reset, not an orderly end."""
+        for writer in self.writers:
+            writer.transport.abort()
 
 
 class Proxy:
-    """Passes bytes both ways until told otherwise; what it is told holds for connections to come as well."""
+    """Listens on a port of its own and passes everything on to `target`."""
 
-    def __init__(self, server: int) -> None:
-        self.server, self.port = server, free_port()
-        self.passing = threading.Event()
-        self.passing.set()
-        self.closed = False
-        # How often a reply was lost, and how often that is still to happen.
-        self.lost = 0
-        self.lose = 0
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._deaf: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self, target: int, frames: Optional[Frames] = None) -> None:
+        self.target = target
+        self.frames = frames
+        self.port = free_port()
+        self.delay = 0.0
+        self.bytes_per_second: Optional[float] = None
+        self.cut_after: Optional[int] = None
+        self.refuse = False
+        self.accepted = 0
+        self.held_back = 0
+        self.replies_dropped = 0
+        self._drop_reply_to: Optional[str] = None
+        self._passing = threading.Event()
+        self._passing.set()
+        self._links: Set[Link] = set()
+        self._loop = asyncio.new_event_loop()
+        ready = threading.Event()
+        threading.Thread(target=self._run, args=(ready,), daemon=True).start()
+        ready.wait(10)
+
+    def blackhole(self) -> None:
+        """From now on nothing comes through, and nobody is told: also not to connections made from now on."""
+        self._passing.clear()
+
+    def heal(self) -> None:
+        """Passes everything on again. What was swallowed breaks its connection, as it does in a network."""
+        broken = {link for link in self._links}
+        self._passing.set()
+        self._loop.call_soon_threadsafe(lambda: [link.reset() for link in broken])
 
     def reset(self) -> int:
         """Resets every connection; how many there were."""
-        with self._lock:
-            pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            for end in pair:
-                try:
-                    # A reset and not an orderly end.
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                except OSError:
-                    continue
-                close(end)
-        return len(pairs)
+        links = list(self._links)
+        self._loop.call_soon_threadsafe(lambda: [link.reset() for link in links])
+        return len(links)
 
-    def blackhole(self) -> int:
-        """Nothing passes any more, and nobody is told; how many connections that met."""
-        self.passing.clear()
-        return len(self._pairs)
+    def drop_reply_to(self, text: str) -> None:
+        """Lets the next statement with `text` in it be executed, keeps its reply, and resets the connection."""
+        self._drop_reply_to = text
 
-    def go_deaf(self) -> int:
-        """Half-open: nothing passes on the connections that there are; new ones pass. How many that met."""
-        with self._lock:
-            met = [pair for pair in self._pairs if not self._deaf.issuperset(pair)]
-            self._deaf.update(end for pair in met for end in pair)
-        return len(met)
+    def open(self) -> int:
+        return len(self._links)
 
-    def heal(self) -> None:
-        """As after a blackhole: what was under way is gone, what comes passes."""
+    def close(self) -> None:
+        """Nobody comes through any more, and whoever tries is refused."""
+        self.refuse = True
         self.reset()
-        self.passing.set()
 
-    def lose_reply(self, times: int) -> None:
-        """The next answers to what looks like the end of a statement are lost with their connections."""
-        self.lose = times
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        ready.set()
+        self._loop.run_forever()
 
-    def _accept(self) -> None:
-        while True:
-            near, _ = self._listener.accept()
-            try:
-                far = socket.create_connection(("127.0.0.1", self.server), timeout=5)
-            except OSError:
-                close(near)
-                continue
-            far.settimeout(None)
-            with self._lock:
-                self._pairs.append((near, far))
-            threading.Thread(target=self._copy, args=(near, far, False), daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near, True), daemon=True).start()
-
-    def _copy(self, source: socket.socket, target: socket.socket, is_reply: bool) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self.refuse:
+            writer.transport.abort()
+            return
         try:
-            while data := source.recv(1 << 16):
-                self.passing.wait()
-                if source in self._deaf:
-                    continue
-                # PostgreSQL: CommandComplete of a select, which is how a batch is asked for. RethinkDB: any.
-                if is_reply and self.lose > 0 and (b"SELECT 1\0" in data or b'"inserted"' in data):
-                    self.lose -= 1
-                    self.lost += 1
-                    break
-                target.sendall(data)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = Link(writer, server_writer)
+        talk = self.frames() if self.frames else None
+        self._links.add(link)
+        up = self._pass(reader, server_writer, link, talk.from_client if talk else None)
+        down = self._pass(server_reader, writer, link, talk.from_server if talk else None)
+        try:
+            await asyncio.gather(up, down)
         except OSError:
             pass
-        close(source)
-        close(target)
+        finally:
+            self._links.discard(link)
+            for end in link.writers:
+                end.transport.abort()
+
+    async def _pass(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, link: Link,
+                    look: Optional[Callable[..., Optional[bytes]]]) -> None:  # fmt: skip
+        while True:
+            data = await source.read(65536)
+            if not self._passing.is_set():
+                self.held_back += len(data)
+                # Also an orderly end is swallowed.
+                while not self._passing.is_set():
+                    await asyncio.sleep(0.05)
+                link.reset()
+                return
+            if not data:
+                if not to.is_closing() and to.can_write_eof():
+                    to.write_eof()
+                return
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            if self.bytes_per_second:
+                await asyncio.sleep(len(data) / self.bytes_per_second)
+            if self.cut_after is not None:
+                self.cut_after -= len(data)
+                if self.cut_after <= 0:
+                    to.write(data[: self.cut_after or len(data)])
+                    await to.drain()
+                    self.cut_after = None
+                    link.reset()
+                    return
+            if look:
+                passed = look(data, self._drop_reply_to)
+                if passed is None:
+                    self._drop_reply_to = None
+                    self.replies_dropped += 1
+                    link.reset()
+                    return
+                data = passed
+            to.write(data)
+            await to.drain()
 
 
-def close(end: socket.socket) -> None:
-    try:
-        end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    end.close()
+def pause(seconds: float) -> None:
+    """Lets a fault last: the one thing for which there is no state to wait for."""
+    time.sleep(seconds)

@@ -1,115 +1,144 @@
-"""Private servers on free ports of loopback, in temporary folders, that can be made to die."""
+"""A PostgreSQL and a RethinkDB of the lab's own: durable, on loopback, and easy to hurt."""
 
-from __future__ import annotations
-
+import glob
 import os
-import pwd
+import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import List, Optional
 
-PASSWORD = "sekret-of-the-lab"
+import psycopg
+from rethinkdb import r
 
+from .processes import accepts, free_port, server_user, spawn
+from .waiting import until
 
-def until(what: str, done: Callable[[], bool], patience: float = 30.0) -> float:
-    """Waits until `done`, within bounds; how long that took."""
-    begun = time.monotonic()
-    while not done():
-        if time.monotonic() - begun > patience:
-            raise TimeoutError(f"not within {patience:.0f} s: {what}")
-        time.sleep(0.01)
-    return time.monotonic() - begun
+SUPERUSER = "projectord"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-class Postgres:
-    """A PostgreSQL that flushes what it commits."""
+class Server:
+    """What both have in common: a process that is started, stopped and killed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.bin = self._programs()
-        folder.mkdir(parents=True)
-        # The server refuses to run as root.
-        self.user = "postgres" if os.geteuid() == 0 else None
-        if self.user:
-            shutil.chown(folder, self.user)
-        self._run("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "lab", "--locale=C", "-E", "UTF8", "--no-sync")
-        with (folder / "data/postgresql.conf").open("a") as conf:
-            conf.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n")
-        self.start()
-
-    @staticmethod
-    def _programs() -> Path:
-        places = [os.environ.get("PROJECTORD_PG_BIN", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
-        places += os.environ["PATH"].split(":")
-        found = next((Path(place) for place in places if place and (Path(place) / "initdb").exists()), None)
-        if found is None:
-            raise SystemExit("PostgreSQL's server programs are missing: make setup")
-        return found
-
-    def _run(self, program: str, *arguments: str) -> None:
-        # As whoever may, and with nothing of ours held open by a server that stays.
-        subprocess.run([self.bin / program, *arguments], check=True, cwd=self.folder, user=self._uid(),
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def _uid(self) -> int | None:
-        return pwd.getpwnam(self.user).pw_uid if self.user else None
-
-    def url(self, database: str, port: int | None = None) -> str:
-        return f"postgres://lab:{PASSWORD}@127.0.0.1:{port or self.port}/{database}"
-
-    def start(self) -> None:
-        self._run("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-w", "start")
-
-    def stop(self, mode: str = "immediate") -> None:
-        self._run("pg_ctl", "-D", f"{self.folder}/data", "-m", mode, "-w", "stop")
-
-    def kill_one_backend(self) -> None:
-        """The postmaster restarts everything when one of its children dies by a signal."""
-        pid = int((self.folder / "data/postmaster.pid").read_text().splitlines()[0])
-        children = subprocess.run(["pgrep", "-P", str(pid), "-f", "postgres: lab"], capture_output=True, text=True)
-        os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
-
-
-class Rethink:
-    """A RethinkDB with its own defaults: each write is flushed before it is acknowledged."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port, self.cluster = folder, free_port(), free_port()
-        folder.mkdir(parents=True)
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @staticmethod
-    def is_here() -> bool:
-        return shutil.which("rethinkdb") is not None
-
-    def start(self) -> None:
-        log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(
-            ["rethinkdb", "--directory", self.folder / "data", "--bind", "127.0.0.1", "--no-http-admin",
-             "--no-update-check", "--driver-port", str(self.port), "--cluster-port", str(self.cluster),
-             "--cache-size", "256"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until("RethinkDB answers", lambda: answers(self.port), 60)
+        self.folder = folder
+        self.log = folder / "log"
+        self.port = free_port()
+        self.password = "secret" + secrets.token_hex(12)
+        self.process: Optional["subprocess.Popen[bytes]"] = None
 
     def kill(self) -> None:
+        """`kill -9`."""
         if self.process:
             self.process.kill()
             self.process.wait()
+            self.process = None
 
-    stop = kill
+    def _signal(self, what: int) -> None:
+        if self.process:
+            self.process.send_signal(what)
+            self.process.wait(timeout=60)
+            self.process = None
+
+
+class Postgres(Server):
+    """A cluster with every flush that a real one makes."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.data = folder / "data"
+        folder.mkdir(parents=True)
+        self.user = server_user()
+        if self.user is not None:
+            os.chown(folder, self.user, self.user)
+
+    def make(self) -> "Postgres":
+        """A new cluster."""
+        password = self.folder / "password"
+        password.write_text(self.password)
+        password.chmod(0o644)
+        self.run("initdb", "--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256",
+                 f"--username={SUPERUSER}", f"--pwfile={password}", "-D", str(self.data))  # fmt: skip
+        with (self.data / "pg_hba.conf").open("a") as hba:
+            hba.write("host replication all 127.0.0.1/32 scram-sha-256\n")
+        return self
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs, as the server's user."""
+        who = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
+        done = subprocess.run([str(programs() / program), *arguments], cwd=self.folder, capture_output=True,
+                              env={**os.environ, "PGPASSWORD": self.password}, **who)  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stderr.decode()}")
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": self.port,
+            "max_connections": 120, "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on",
+            "wal_level": "replica", "max_wal_senders": 4, "log_min_messages": "warning",
+        }  # fmt: skip
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command = [str(programs() / "postgres"), "-D", str(self.data), *options]
+        self.process = spawn(command, self.log, cwd=self.folder, user=self.user)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it lets us in."""
+        until("PostgreSQL accepts connections", lambda: self.connect("postgres").close() or True)
+
+    def stop_fast(self) -> None:
+        self._signal(signal.SIGINT)
+
+    def stop_immediately(self) -> None:
+        """As if it crashed, except that clients are told."""
+        self._signal(signal.SIGQUIT)
+
+    def url(self, database: str, port: Optional[int] = None) -> str:
+        return f"postgres://{SUPERUSER}:{self.password}@127.0.0.1:{port or self.port}/{database}"
+
+    def connect(self, database: str, **options: object) -> "psycopg.Connection":
+        """A session of the checker's own, never through a proxy."""
+        return psycopg.connect(self.url(database), autocommit=True, connect_timeout=5,
+                               application_name="faultlab", **options)  # type: ignore[arg-type]  # fmt: skip
+
+
+class Rethink(Server):
+    """One node, with hard durability as the store demands it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        folder.mkdir(parents=True)
+        self.cluster_port = free_port()
+
+    def start(self) -> None:
+        command = [
+            "rethinkdb", "--directory", str(self.folder / "data"), "--bind", "127.0.0.1", "--no-http-admin",
+            "--no-update-check", "--driver-port", str(self.port), "--cluster-port", str(self.cluster_port),
+            "--cache-size", "512", "--initial-password", self.password,
+        ]  # fmt: skip
+        self.process = spawn(command, self.log, cwd=self.folder)
+        until("RethinkDB accepts connections", lambda: accepts(self.port) and self.connect().close() is None)
+
+    def stop(self) -> None:
+        self._signal(signal.SIGINT)
+
+    def url(self, database: str, port: Optional[int] = None) -> str:
+        return f"rethinkdb://admin:{self.password}@127.0.0.1:{port or self.port}/{database}"
+
+    def connect(self):  # type: ignore[no-untyped-def]
+        return r.connect(host="127.0.0.1", port=self.port, password=self.password, timeout=10)
+
+
+def programs() -> Path:
+    """Where `initdb` is: what the environment says, or where Debian and others keep it."""
+    named: List[str] = [os.environ["PROJECTORD_PG_BIN"]] if "PROJECTORD_PG_BIN" in os.environ else []
+    packaged = sorted(glob.glob("/usr/lib/postgresql/*/bin") + glob.glob("/opt/homebrew/opt/*/bin"), reverse=True)
+    for folder in named + packaged + os.environ["PATH"].split(":"):
+        if (Path(folder) / "initdb").exists() and (Path(folder) / "postgres").exists():
+            return Path(folder)
+    raise RuntimeError("PostgreSQL's server programs were not found; set PROJECTORD_PG_BIN")
+
+
+def has_rethinkdb() -> bool:
+    return shutil.which("rethinkdb") is not None

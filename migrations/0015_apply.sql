@@ -18,6 +18,8 @@ declare
 begin
     select position into strict head from projectord.log_head;
     if p_after > head then
+        -- Unless it is the caller who is behind the times: the database may have been put back to a backup.
+        perform projectord.fence(p_projection, p_generation, p_after, p_owner, p_epoch);
         raise exception 'checkpoint % of projection % is ahead of the log, whose head is %', p_after, p_projection, head
             using errcode = 'PJ002',
                   hint = 'The log was restored from an older state, or the checkpoint was changed by hand. Rebuild the projection.';

@@ -53,14 +53,10 @@ impl Ingest {
     /// Runs until it is told to stop.
     pub async fn run(self) {
         let mut status = Status::new(self.pool.clone(), self.lease);
-        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
         let mut shutdown = self.shutdown.clone();
         while !self.shutdown.is_requested() {
-            let connected = Instant::now();
-            let ended = self.session(&mut status).await;
-            if connected.elapsed() > Duration::from_secs(30) {
-                backoff.reset();
-            }
+            let ended = self.session(&mut status, &mut backoff).await;
             let wait = match &ended {
                 Ok(()) => break,
                 Err(IngestError::FeedLost(reason)) => {
@@ -83,7 +79,7 @@ impl Ingest {
     }
 
     /// From connecting to the first error: check, read history, follow.
-    async fn session(&self, status: &mut Status) -> Result<(), IngestError> {
+    async fn session(&self, status: &mut Status, backoff: &mut Backoff) -> Result<(), IngestError> {
         let store = guard::check(&self.store, &self.history, &self.log).await?;
         status.enter(State::CatchingUp, None).await;
         // The long part first, while no feed fills its queue; then again from where that ended.
@@ -91,6 +87,7 @@ impl Ingest {
         let mut feed = self.history.feed().await?;
         self.replay(store, Some(read_to)).await?;
         status.enter(State::Live, None).await;
+        backoff.reset();
 
         let mut sweep = interval(self.config.sweep_interval);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,2 +1,9 @@
--- Insert only and without a unique key, so that an event applied twice shows.
-create table seen (nth bigint generated always as identity, position bigint, stream_id uuid, version bigint);
+-- One row for each event that arrives; nothing here refuses a second one, so that it shows.
+create table arrivals (
+    arrival    bigint generated always as identity,   -- the order in which they came
+    position   bigint not null,
+    stream_id  uuid not null,
+    version    bigint not null,
+    type       text not null,
+    amount     bigint not null
+);

@@ -1,2 +1,5 @@
--- Each link hashes the one before it: another order is another chain.
-create table chains (stream_id uuid primary key, chain text not null) with (fillfactor = 50);
+-- Each event is hashed with all that came before it in its stream: another order makes another hash.
+create table chains (
+    stream_id  uuid primary key,
+    hash       text not null
+);

@@ -1,2 +1,6 @@
--- n = n + 1: twice is not once.
-create table counts (stream_id uuid primary key, n bigint not null) with (fillfactor = 50);
+-- Whatever is applied twice, or not at all, makes a wrong number.
+create table counters (
+    stream_id  uuid primary key,
+    n          bigint not null,
+    total      bigint not null
+);

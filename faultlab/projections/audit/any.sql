@@ -1,1 +1,0 @@
-insert into seen (position, stream_id, version) values (event.position, event.stream_id, event.version);

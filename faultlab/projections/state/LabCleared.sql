@@ -1,0 +1,1 @@
+delete from states where stream_id = event.stream_id and key = event.data->>'key';
