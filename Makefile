@@ -80,12 +80,6 @@ features: ## Each combination of features that somebody may build
 	cargo check --locked --quiet --features failpoints
 	cargo check --locked --quiet --all-features
 
-$(LAB)/ready: Makefile
-	@.ci/setup linters
-	@python3 -m venv --clear $(LAB)
-	@$(LAB)/bin/pip install --quiet --disable-pip-version-check $(DRIVERS)
-	@touch $@
-
 $(LINTERS)/ready: Makefile
 	@.ci/setup linters
 	@python3 -m venv --clear $(LINTERS)

@@ -7,12 +7,11 @@ use clap::Args;
 use sqlx::{FromRow, PgPool};
 
 use super::exit::{Code, Failed};
-use super::open::pool;
+use super::open::options;
 use super::print::{self, Colour, paint, thousands};
 use crate::config::Config;
 use crate::ingest::audit_store;
 use crate::log::Log;
-use crate::postgres::Options;
 use crate::store::RethinkStore;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -63,11 +62,11 @@ impl Row {
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
     // The control plane's own limits would end it half-way.
-    let options: Options =
-        config.postgres.url.reveal().parse().map_err(|error| Failed::new(Code::Config, error))?;
+    let options = options(config)?;
+    options.check().await?;
     let patient = options.statement_timeout(PATIENCE).pool(2);
     if let Some(name) = &arguments.name {
-        super::control::known(&pool(config)?, name).await?;
+        super::control::known(&patient, name).await?;
     }
     let mut right = true;
     if let (Some(url), None) = (&config.store.url, &arguments.name) {

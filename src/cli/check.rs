@@ -1,28 +1,27 @@
 //! `projectord check`
 
-use sqlx::Connection;
-
 use super::exit::{Code, Failed};
 use super::open::pool;
 use super::print::{self, Colour};
 use crate::config::Config;
-use crate::postgres::{describe, migrate_status};
+use crate::postgres::migrate_status;
 use crate::projection::load_all;
 use crate::projector::check_sql;
 
 pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
     let (projections, mut problems) =
         load_all(&config.projections.path).map_err(|problem| Failed::new(Code::Config, problem))?;
-    let unchecked = match pool(config)?.acquire().await {
-        Ok(mut connection) => {
-            connection.ping().await?;
+    let unchecked = match pool(config).await {
+        Ok(pool) => {
+            let mut connection = pool.acquire().await?;
             let ready = migrate_status(&mut connection).await?;
             for projection in projections.iter().filter(|_| ready) {
                 problems.extend(check_sql(&mut connection, projection).await?);
             }
             (!ready).then(|| "the schema projectord is not there yet; run `projectord setup`".to_owned())
         }
-        Err(error) => Some(describe(&error)),
+        Err(failed) if failed.code == Code::Config => return Err(failed),
+        Err(failed) => Some(failed.message),
     };
     for problem in &problems {
         print::line(format!("{} {problem}", print::paint(Colour::Red, "problem:")));

@@ -33,14 +33,14 @@ pub(super) struct RebuildArguments {
 }
 
 pub(super) async fn pause(config: &Config, name: &str) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     want(&pool, name, "update projectord.projections set wanted = $2 where name = $1", Wanted::Paused)
         .await?;
     said(&pool, &format!("{name} will pause")).await
 }
 
 pub(super) async fn resume(config: &Config, name: &str) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     // A halted projection goes on when the error is gone from its row.
     let sql = "update projectord.projections set wanted = $2, error = null where name = $1";
     want(&pool, name, sql, Wanted::Running).await?;
@@ -48,7 +48,7 @@ pub(super) async fn resume(config: &Config, name: &str) -> Result<Code, Failed> 
 }
 
 pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     let name = arguments.name.as_str();
     let generation = generation(&pool, name).await?;
     if !arguments.yes {

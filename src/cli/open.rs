@@ -33,11 +33,14 @@ impl Store {
     }
 }
 
-fn options(config: &Config) -> Result<Options, Failed> {
+/// The PostgreSQL database that the configuration names.
+pub(super) fn options(config: &Config) -> Result<Options, Failed> {
     config.postgres.url.reveal().parse().map_err(|error| Failed::new(Code::Config, error))
 }
 
-/// The PostgreSQL database.
-pub(super) fn pool(config: &Config) -> Result<PgPool, Failed> {
-    Ok(options(config)?.pool(2))
+/// Connections to it. Where it does not let us in, that is said at once: a pool would go on trying.
+pub(super) async fn pool(config: &Config) -> Result<PgPool, Failed> {
+    let options = options(config)?;
+    options.check().await?;
+    Ok(options.pool(2))
 }

@@ -67,7 +67,7 @@ struct Aside {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     if let Some(name) = &arguments.name {
         known(&pool, name).await?;
     }
@@ -109,7 +109,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
 }
 
 pub(super) async fn retry(config: &Config, arguments: &RetryArguments) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     let name = arguments.name.as_str();
     known(&pool, name).await?;
     let stream = arguments.stream.map(|stream| stream.0);
@@ -167,7 +167,7 @@ async fn left(pool: &PgPool, name: &str, stream: Option<Uuid>) -> Result<(i64, i
 }
 
 pub(super) async fn skip(config: &Config, arguments: &SkipArguments) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     let SkipArguments { name, position, yes } = arguments;
     known(&pool, name).await?;
     // What may be skipped: the event that a projection is halted at, and those that are parked.

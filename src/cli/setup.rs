@@ -8,7 +8,7 @@ use crate::postgres::migrate;
 use crate::store::rethinkdb::QueryErrorKind;
 
 pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
-    migrate(&pool(config)?).await?;
+    migrate(&pool(config).await?).await?;
     print::line(format!("PostgreSQL: schema projectord is ready at {}", config.postgres.url));
     if let Store::Rethink(store) = Store::open(config)? {
         let id = store.setup().await.map_err(|error| {

@@ -107,7 +107,7 @@ struct Projection {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     loop {
         let status = read(&pool, config).await?;
         if arguments.json {

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, Failed> {
-    let pool = pool(config)?;
+    let pool = pool(config).await?;
     let log = Log::new(pool.clone());
     let filter = Filter { type_like: arguments.event_type.as_ref().map(Pattern::to_like) };
     let mut listener = PgListener::connect_with(&pool).await?;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::event::{StreamId, Version};
 use crate::log::Log;
-use crate::postgres::describe;
+use crate::postgres::{describe, why};
 use crate::shutdown::Shutdown;
 use crate::store::RethinkStore;
 use crate::store::rethinkdb::CommitKey;
@@ -47,7 +47,7 @@ pub(super) async fn watch(
     while !shutdown.within(LOOK).await {
         let mut reasons = match timeout(PATIENCE, Sample::read(&pool, daemon)).await {
             Ok(Ok(sample)) => stalls.judge(&sample, Instant::now()),
-            Ok(Err(error)) => vec![format!("PostgreSQL: {}", describe(&error))],
+            Ok(Err(error)) => vec![format!("PostgreSQL: {}", describe(&why(&pool, error).await))],
             Err(_) => vec![format!("PostgreSQL does not answer within {PATIENCE:?}")],
         };
         if let Some(store) = &store {

@@ -20,7 +20,7 @@ use crate::config::{self, Config, Level};
 use crate::fault;
 use crate::ingest;
 use crate::lease::{Identity, leave};
-use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate};
+use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate, why};
 use crate::projection::{Problem, load_all};
 use crate::shutdown::Trigger;
 use crate::store::RethinkStore;
@@ -185,6 +185,7 @@ async fn prepare(pool: &PgPool) -> Result<(), MigrateError> {
         match migrate(pool).await {
             Err(MigrateError::Postgres(error)) if classify(&error) == Class::Away => {
                 if !said {
+                    let error = why(pool, error).await;
                     warn!(error = %describe(&error), "PostgreSQL is not ready; trying again until it is");
                     said = true;
                 }

@@ -6,4 +6,4 @@ mod options;
 
 pub use error::{Class, classify, describe};
 pub use migrate::{MigrateError, migrate, migrate_status};
-pub use options::{Options, UrlError, bounded};
+pub use options::{Options, UrlError, bounded, why};

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -12,6 +12,10 @@ use tokio::time::timeout;
 const RESTED: Duration = Duration::from_secs(1);
 /// How long a short query may take, with getting a connection.
 const SHORT: Duration = Duration::from_secs(8);
+/// How long to wait for a connection of the pool.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// How long to look for the reason where there was none to be had.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long one that has rested may take to answer.
 const PING: Duration = Duration::from_millis(700);
 
@@ -74,7 +78,29 @@ pub async fn bounded<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> 
     timeout(SHORT, query).await.map_err(silent)?
 }
 
+/// The reason behind an error of the pool, which keeps to itself why it could not connect: a connection
+/// beside it is refused for the same reason, and says so. Any other error is given back as it is.
+pub async fn why(pool: &PgPool, error: sqlx::Error) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match timeout(LOOK, pool.connect_options().connect()).await {
+        Ok(Err(reason)) => reason,
+        // All connections are busy, or nobody answers.
+        Ok(Ok(_)) | Err(_) => error,
+    }
+}
+
 impl Options {
+    /// Connects once, and ends that: whether the server lets us in, and why not.
+    ///
+    /// # Errors
+    /// What the server, or the way to it, says.
+    pub async fn check(&self) -> Result<(), sqlx::Error> {
+        let silent = |_| sqlx::Error::Protocol(format!("no answer from PostgreSQL within {SHORT:?}"));
+        timeout(SHORT, self.connect.connect()).await.map_err(silent)??.close().await
+    }
+
     /// The same, with a limit on each statement.
     #[must_use]
     pub fn statement_timeout(mut self, limit: Duration) -> Self {
@@ -95,7 +121,7 @@ impl Options {
     pub fn pool(&self, connections: u32) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(ACQUIRE)
             // A connection whose other end is gone does not say so. One that has rested is asked, and not for
             // long: another is cheap.
             .test_before_acquire(false)

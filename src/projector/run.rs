@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::fault;
 use crate::lease::{Lease, note_refused};
-use crate::postgres::{Class, bounded, classify, describe};
+use crate::postgres::{Class, bounded, classify, describe, why};
 use crate::projection::{Compiled, OnError, Projection, compile};
 use crate::shutdown::Shutdown;
 
@@ -115,7 +115,7 @@ impl Projector {
                         }
                     }
                     Ok(Turn::Stop) => return,
-                    Err(away) => self.back_off(&away, &mut backoff).await,
+                    Err(away) => self.back_off(&why(&self.pool, away).await, &mut backoff).await,
                 }
             }
         }

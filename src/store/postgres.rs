@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::append::{Backend, Failure, Outcome};
 use super::{EventStream, LoadError, Settings};
 use crate::event::{Commit, Event, StreamId, Version, canonical};
-use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate};
+use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate, why};
 
 /// The event store on the PostgreSQL log.
 #[derive(Debug, Clone)]
@@ -36,6 +36,12 @@ impl PostgresStore {
     /// When PostgreSQL cannot be reached or refuses.
     pub async fn setup(&self) -> Result<(), MigrateError> {
         migrate(&self.pool).await
+    }
+
+    async fn failed(&self, error: sqlx::Error) -> Failure {
+        let error = why(&self.pool, error).await;
+        let retry = matches!(classify(&error), Class::Away | Class::Again);
+        Failure { reason: describe(&error), retry }
     }
 
     /// Appends commits, in this order, in one transaction: all of them, or nothing where one of them
@@ -65,16 +71,22 @@ impl Backend for PostgresStore {
     }
 
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
-        call(&self.pool, stream, at, commit).await
+        match call(&self.pool, stream, at, commit).await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
     async fn head(&self, stream: StreamId) -> Result<Version, Failure> {
-        let (version,): (Option<i64>,) =
+        let asked: Result<(Option<i64>,), _> =
             sqlx::query_as("select max(version) from projectord.events where stream_id = $1")
                 .bind(stream.0)
                 .fetch_one(&self.pool)
-                .await?;
-        Ok(Version::from_sql(version.unwrap_or(0)))
+                .await;
+        match asked {
+            Ok((version,)) => Ok(Version::from_sql(version.unwrap_or(0))),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
     async fn try_load(
@@ -82,14 +94,18 @@ impl Backend for PostgresStore {
         stream: StreamId,
         from: Version,
     ) -> Result<Result<EventStream, LoadError>, Failure> {
-        let rows: Vec<Row> = sqlx::query_as(
+        let asked: Result<Vec<Row>, _> = sqlx::query_as(
             "select stream_id, stream_type, version, type, data, metadata, commit_id, recorded_at
                from projectord.events where stream_id = $1 and version >= $2 order by version",
         )
         .bind(stream.0)
         .bind(from.to_sql())
         .fetch_all(&self.pool)
-        .await?;
+        .await;
+        let rows = match asked {
+            Ok(rows) => rows,
+            Err(error) => return Err(self.failed(error).await),
+        };
         let events: Vec<Event> = rows.into_iter().map(Event::from).collect();
         let version = match events.last() {
             Some(last) => last.version,
@@ -108,7 +124,7 @@ async fn call(
     stream: StreamId,
     at: Version,
     commit: &Commit,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, sqlx::Error> {
     let types: Vec<&str> = commit.events.iter().map(|event| event.event_type.as_str()).collect();
     let data: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.data)).collect();
     let metadata: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.metadata)).collect();
@@ -158,12 +174,5 @@ impl From<Row> for Event {
             commit_id: row.commit_id.into(),
             recorded_at: row.recorded_at,
         }
-    }
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        let retry = matches!(classify(&error), Class::Away | Class::Again);
-        Self { reason: describe(&error), retry }
     }
 }
