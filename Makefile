@@ -14,7 +14,7 @@ FAULTLAB := target/faultlab-venv
 DRIVERS := rethinkdb==2.4.10.post1 'psycopg[binary]==3.2.13;python_version<"3.10"' 'psycopg[binary]==3.3.9;python_version>="3.10"'
 PROFILE ?= quick
 
-.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features faults
+.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features faults sabotage
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ bench: setup ## The benchmarks
 faults: setup $(FAULTLAB)/ready ## Break servers, networks and the daemon; make faults PROFILE=full SEED=7 ROWS=F01,F04
 	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
 	@$(FAULTLAB)/bin/python -m faultlab --profile $(PROFILE) $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+sabotage: setup $(FAULTLAB)/ready ## Whether the lab would see a bug: one of each kind is built in
+	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
+	@$(FAULTLAB)/bin/python -m faultlab.sabotage
 
 lint: format clippy docs licences scripts containers ## Everything that reads the sources without running them
 

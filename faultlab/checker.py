@@ -1,6 +1,6 @@
 """What must hold when all is quiet again: journals, store, log and read models against each other."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Dict, List
 
 from . import history, models
@@ -18,6 +18,7 @@ def check(project: "Project") -> List[Recorded]:
     appends(project, project.writers.intents, store)
     versions(project, "store", store)
     positions(project, log)
+    whole_when_seen(project, log)
     if project.rethink:
         copies(project, store, log)
     read_models(project, log)
@@ -67,6 +68,14 @@ def positions(project: "Project", log: List[Recorded]) -> None:
     versions(project, "log", log)
     head = project.head()
     project.result.expect(head == len(log), f"the head is {head}, and the log has {len(log)} events")
+
+
+def whole_when_seen(project: "Project", log: List[Recorded]) -> None:
+    """A commit came into the log at once: whenever the sampler saw one, all of it was there."""
+    events = Counter(it.commit for it in log)
+    for commit, seen in dict(project.sampler.commits).items():
+        project.result.expect(events.get(commit, seen) == seen,
+                              f"commit {commit} has {events.get(commit)} events, and the log had {seen} of them for a while")  # fmt: skip
 
 
 def copies(project: "Project", store: List[Recorded], log: List[Recorded]) -> None:

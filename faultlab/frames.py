@@ -4,12 +4,17 @@
 on. None means: the statement is done, its reply is in hand, break the connection now.
 """
 
+import json
 import struct
 from typing import Dict, List, Optional, Tuple
 
 
 class Conversation:
     """One connection, seen from between."""
+
+    # Whether what a feed announces is replaced by what says that it was dropped, and how often it was.
+    overflowing = False
+    overflowed = 0
 
     def from_client(self, data: bytes, drop: Optional[str]) -> Optional[bytes]:
         raise NotImplementedError
@@ -68,6 +73,10 @@ class PostgresTalk(Conversation):
         return None if b"Z\x00\x00\x00\x05" in self.kept else b""
 
 
+# How a changefeed that has lost rows says so.
+OVERFLOW = {"error": "Changefeed cache over array size limit, skipped 1 elements."}
+
+
 class RethinkTalk(Conversation):
     """After the handshake: token, length, JSON. Replies carry the token of their query."""
 
@@ -78,6 +87,7 @@ class RethinkTalk(Conversation):
         self.strings_down = 3
         self.magic = False
         self.marked: List[bytes] = []
+        self.feeds: List[bytes] = []
 
     def from_client(self, data: bytes, drop: Optional[str]) -> Optional[bytes]:
         self.up += data
@@ -89,16 +99,27 @@ class RethinkTalk(Conversation):
         if not self.strings_up:
             frames, self.up = _frames(self.up)
             self.marked += [token for token, text in frames if drop and drop.encode() in text]
+            # 152 is a feed in RethinkDB's terms.
+            self.feeds += [token for token, text in frames if b"[152," in text]
         return data
 
     def from_server(self, data: bytes, drop: Optional[str]) -> Optional[bytes]:
         self.down += data
+        before = len(self.down)
+        whole = self.down
         self.down, self.strings_down = _after_strings(self.down, self.strings_down)
-        if not self.strings_down:
-            frames, self.down = _frames(self.down)
-            if any(token in self.marked for token, _ in frames):
-                return None
-        return data
+        passed = whole[: before - len(self.down)]
+        if self.strings_down:
+            return passed
+        frames, self.down = _frames(self.down)
+        if any(token in self.marked for token, _ in frames):
+            return None
+        for token, text in frames:
+            if self.overflowing and token in self.feeds and b'"new_val"' in text:
+                text = json.dumps({**json.loads(text), "r": [OVERFLOW]}).encode()
+                self.overflowed += 1
+            passed += token + struct.pack("<I", len(text)) + text
+        return passed
 
 
 def _after_strings(data: bytes, count: int) -> Tuple[bytes, int]:

@@ -41,6 +41,8 @@ class Project:
         self.postgres_port: Optional[int] = None
         self.rethink_port: Optional[int] = None
         self.settings: Dict[str, str] = {}
+        # Whether panics are what the row is about.
+        self.panics = False
         with self.postgres.connect("postgres") as admin:
             admin.execute(f"create database {self.name}")
         self.ok("setup")

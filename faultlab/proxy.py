@@ -17,8 +17,9 @@ Frames = Callable[[], Conversation]
 class Link:
     """One client's connection, and the one to the server that belongs to it."""
 
-    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter, talk: Optional[Conversation]) -> None:
         self.writers = (client, server)
+        self.talk = talk
 
     def reset(self) -> None:
         """Both ends see a reset, not an orderly end."""
@@ -34,6 +35,7 @@ class Proxy:
         self.frames = frames
         self.port = free_port()
         self.delay = 0.0
+        self.reply_delay = 0.0
         self.bytes_per_second: Optional[float] = None
         self.cut_after: Optional[int] = None
         self.refuse = False
@@ -69,6 +71,13 @@ class Proxy:
         """Lets the next statement with `text` in it be executed, keeps its reply, and resets the connection."""
         self._drop_reply_to = text
 
+    def overflow(self) -> int:
+        """What the open feeds announce from now on is dropped, and said to be; how often that has happened."""
+        talks = [link.talk for link in list(self._links) if link.talk]
+        for talk in talks:
+            talk.overflowing = True
+        return sum(talk.overflowed for talk in talks)
+
     def open(self) -> int:
         return len(self._links)
 
@@ -93,11 +102,11 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        link = Link(writer, server_writer)
         talk = self.frames() if self.frames else None
+        link = Link(writer, server_writer, talk)
         self._links.add(link)
         up = self._pass(reader, server_writer, link, talk.from_client if talk else None)
-        down = self._pass(server_reader, writer, link, talk.from_server if talk else None)
+        down = self._pass(server_reader, writer, link, talk.from_server if talk else None, is_reply=True)
         try:
             await asyncio.gather(up, down)
         except OSError:
@@ -108,9 +117,11 @@ class Proxy:
                 end.transport.abort()
 
     async def _pass(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, link: Link,
-                    look: Optional[Callable[..., Optional[bytes]]]) -> None:  # fmt: skip
+                    look: Optional[Callable[..., Optional[bytes]]], is_reply: bool = False) -> None:  # fmt: skip
         while True:
             data = await source.read(65536)
+            if self.reply_delay and is_reply:
+                await asyncio.sleep(self.reply_delay)
             if not self._passing.is_set():
                 self.held_back += len(data)
                 # Also an orderly end is swallowed.

@@ -21,6 +21,11 @@ SNAPSHOT = """
       join projectord.generations g on g.projection = p.name and g.generation = p.generation
      where p.name = 'audit'
 """
+NEWEST = """
+    select e.commit_id, count(*) from projectord.events e
+     where e.commit_id = (select commit_id from projectord.events order by position desc limit 1)
+       and e.position > (select position from projectord.log_head) - 1000 group by e.commit_id
+"""
 READY = """
     select p.name, g.checkpoint, (select position from projectord.log_head), d.ready,
            p.wanted = 'running' and p.state <> 'halted', d.seen_at > clock_timestamp() - interval '5 seconds'
@@ -44,6 +49,8 @@ class Sampler:
         self.ended = threading.Event()
         self.thread: Optional[threading.Thread] = None
         self.highest: Dict[str, int] = {}
+        # How many events of a commit were in the log when it was first seen there.
+        self.commits: Dict[str, int] = {}
         self.stalls: Dict[str, Tuple[int, float]] = {}
 
     def start(self) -> None:
@@ -58,6 +65,7 @@ class Sampler:
     def forget(self) -> None:
         """The database was put back to an older state: from here on it goes forward again."""
         self.highest.clear()
+        self.commits.clear()
 
     def _run(self) -> None:
         while not self.ended.is_set():
@@ -79,6 +87,8 @@ class Sampler:
                 again = self._snapshot(session)
                 if again and again[0] == generation:
                     self._wrong(f"checkpoint {checkpoint}, {events} events up to it, head {head}, and {rows} rows")
+        for commit, events in session.execute(NEWEST).fetchall():
+            self.commits.setdefault(str(commit), events)
         for name, epoch in session.execute(EPOCHS).fetchall():
             self._never_back(f"the epoch of the {name}", epoch)
         for row in session.execute(READY).fetchall():

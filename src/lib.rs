@@ -17,6 +17,7 @@ pub mod store;
 mod backoff;
 #[cfg(feature = "daemon")]
 mod fault;
+mod sabotage;
 #[cfg(feature = "daemon")]
 pub mod shutdown;
 

@@ -109,6 +109,44 @@ def cut(proxy: Proxy) -> None:
     until("the frame is cut", lambda: proxy.cut_after is None, 10)
 
 
+@row("F20B", "the feed: overflow, and lost while nothing else would find it")
+def feed_alone(project: Project) -> None:
+    """Without sweep and full pass, so that only what the feed's end is followed by can find what it has not said."""
+    result = project.result
+    project.settings.update(PROJECTORD_INGEST__SWEEP_INTERVAL="1h", PROJECTORD_INGEST__SWEEP_WINDOW="2h",
+                            PROJECTORD_INGEST__FULL_PASS_INTERVAL="24h")  # fmt: skip
+    proxy = Proxy(project.rethink.port, RethinkTalk)  # type: ignore[union-attr]
+    project.rethink_port = proxy.port
+    daemon = project.begin()
+    until("the first full pass is over", lambda: "full_pass" in daemon.log() or project.head() > 0, 10)
+    for _ in range(project.many(5, 100, 500)):
+        project.writers.stop()
+        project.caught_up()
+        before = proxy.overflow()
+        some(project)
+        until("the feed was silenced", lambda: proxy.overflow() > before or "lost rows" in daemon.log(), 10)
+        result.fired += 1
+        begun = time.monotonic()
+        project.caught_up(within=20)
+        result.recovered(time.monotonic() - begun, BACK)
+
+        proxy.refuse = True
+        proxy.reset()
+        some(project)
+        proxy.refuse = False
+        result.fired += 1
+        begun = time.monotonic()
+        project.caught_up(within=20)
+        result.recovered(time.monotonic() - begun, BACK)
+    result.expect(daemon.alive(), "the daemon has ended")
+
+
+def some(project: Project) -> None:
+    """A few appends, past the proxy."""
+    project.writers.start(project.store_url(), "--appends", "6", rate=1000)
+    project.writers.wait()
+
+
 @row("F21", "an append applied, its reply lost", on=(POSTGRES, RETHINK))
 def append_reply_lost(project: Project) -> None:
     result = project.result

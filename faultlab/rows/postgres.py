@@ -1,7 +1,9 @@
 """F07, F08, F09, F12, F17: what a PostgreSQL does to those who live on it."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import time
 from typing import Callable, List, Optional
 
@@ -124,9 +126,51 @@ def others(project: Project) -> int:
     return int(project.value("select min(checkpoint) from projectord.generations where projection <> 'state'"))
 
 
-@row("F14", "PostgreSQL's disk is full", on=(POSTGRES,))
-def disk_full(_project: Project) -> None:
-    raise NotHere("a disk that is full needs a file system of its own, which only root can make")
+@row("F14", "PostgreSQL's disk is full", on=(POSTGRES,), checked=False)
+def disk_full(project: Project) -> None:
+    """All tables of this row lie on a small file system, which is filled; the WAL lies elsewhere."""
+    result = project.result
+    space = project.folder / "space"
+    space.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m,mode=0777", "lab", str(space)], capture_output=True)
+    if mounted.returncode:
+        raise NotHere("a disk that is full needs a file system of its own, which only root can make")
+    try:
+        with project.postgres.connect("postgres") as admin:
+            admin.execute(f"create tablespace {project.name} location '{space}'")
+            admin.execute(f"alter database {project.name} set tablespace {project.name}")
+        daemon = project.begin(rate=200)
+        ballast = space / "ballast"
+        for _ in range(project.many(1, 5, 20)):
+            with ballast.open("wb") as file:
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(1 << 20))
+                        file.flush()
+            stored = project.head()
+            until("PostgreSQL says that its disk is full", lambda: "No space left" in project.postgres.log.read_text(), 60)
+            not_ready = "select count(*) from projectord.daemons where not ready"
+            result.note(f"{project.head() - stored} events on what was left")
+            result.fired += 1
+            pause(project.many(3, 20, 20))
+            result.note(f"{project.value(not_ready)} not ready")
+            ballast.unlink()
+            result.recovered(next_commit(project, time.monotonic()), 10)
+        result.expect(daemon.alive(), "the daemon has ended")
+        own_verdict(project)
+    finally:
+        project.close()
+        with project.postgres.connect("postgres") as admin:
+            admin.execute(f"drop database {project.name} with (force)")
+            admin.execute(f"drop tablespace {project.name}")
+        subprocess.run(["umount", str(space)], check=True)
+
+
+def own_verdict(project: Project) -> None:
+    """Judged here, because what the row lives on ends with it."""
+    from ..verdict import judge
+
+    judge(project)
 
 
 @row("F17", "a checkpoint deleted, set ahead, set back by hand", on=(POSTGRES,), checked=True)

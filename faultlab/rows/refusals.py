@@ -57,8 +57,9 @@ def in_each_others_way(project: Project) -> None:
 
 
 def provoke_deadlock(project: Project) -> None:
-    """Takes one row, waits until a batch waits for it, then wants what the batch has. The batch gives way."""
-    with project.connect() as session:
+    """Lets a backlog come together, takes one row, waits until the batch waits for it, then wants what the
+    batch has. The batch gives way."""
+    with project.connect() as first, project.connect() as session:
         streams = [one for (one,) in session.execute("select stream_id from counter.counters").fetchall()]
         project.random.shuffle(streams)
         session.execute("set deadlock_timeout = '30s'")
@@ -67,8 +68,12 @@ def provoke_deadlock(project: Project) -> None:
                    " and application_name = 'projectord' and datname = current_database()")  # fmt: skip
         with session.transaction():
             touch = "update counter.counters set n = n where stream_id = %s"
+            with first.transaction():
+                first.execute("lock table counter.counters in exclusive mode")
+                until("a batch waits for us", lambda: project.value(waiting) > 0, 20, every=0.01)
+                project.writers.until_acknowledged(60)
             session.execute(touch, (streams[0],))
-            until("a batch waits for us", lambda: project.value(waiting) > 0, 20, every=0.01)
+            until("a batch waits for us again", lambda: project.value(waiting) > 0, 20, every=0.01)
             for stream in streams[1:]:
                 session.execute(touch, (stream,))
 
@@ -119,7 +124,7 @@ def refused(project: Project) -> None:
 
     admin_says(project, f"alter role {role} connection limit 0")
     with_setting(project, "reset all")
-    until("it says that it cannot connect", lambda: "no connection to PostgreSQL" in daemon.log(), 20)
+    until("it says that it cannot connect", lambda: "too many connections" in daemon.log(), 30)
     result.expect(said_by_postgres(project, f'too many connections for role "{role}"'), "nobody was refused")
     admin_says(project, f"alter role {role} connection limit -1")
     result.fired += 1

@@ -1,16 +1,21 @@
 """F18, F22, F23, F24: what happens to the store and to those who write to it."""
 
+import json
 import signal
 import subprocess
 import time
+import uuid
 from collections import Counter
 from typing import List
+
+from rethinkdb import r
 
 from .. import history
 from ..project import Project
 from ..proxy import pause
 from ..registry import POSTGRES, RETHINK, row
 from ..waiting import until
+from .histories import asked
 from .postgres import BACK, next_commit
 
 
@@ -106,3 +111,47 @@ def writer_paused(project: Project) -> None:
     begun = time.monotonic()
     project.caught_up()
     result.recovered(time.monotonic() - begun, BACK)
+
+
+@row("F19", "a commit seen on a feed, and then lost with the server")
+def announced_and_lost(project: Project) -> None:
+    """Somebody appends without waiting for the disk, and the server is killed: what was announced was never there."""
+    result, server = project.result, project.rethink
+    assert server
+    daemon = project.begin()
+    project.writers.stop()
+    project.caught_up()
+    events = r.db(project.name).table("events")
+    asked(project, events.config().update({"flush_interval": 30}))
+    rounds = project.many(8, 60, 300)
+    for number in range(rounds):
+        newest = asked(project, events.order_by(r.desc("id")).limit(1))[0]
+        first = int(newest["id"].split("@")[1]) + len(newest["events"])
+        commit = str(uuid.UUID(int=project.random.getrandbits(128)))
+        document = {**newest, "id": f"{newest['stream_id']}@{first:016}", "commit_id": commit}
+        meant(project, number, document, first - 1)
+        connection = server.connect()
+        feed = events.changes(include_initial=False).run(connection)
+        other = server.connect()
+        events.insert({**document, "recorded_at": r.now()}, durability="soft").run(other)
+        feed.next(wait=10)
+        # Too short for what is durable, or long enough for whoever takes what is not.
+        pause((0.0, 0.03)[number % 2])
+        server.kill()
+        server.start()
+        until("the table is ready", lambda: asked(project, events.wait(wait_for="all_replicas_ready", timeout=10)), 30)
+        result.fired += asked(project, events.get(document["id"])) is None
+        project.writers.start(project.store_url(), "--appends", "5", rate=1000)
+        project.writers.wait()
+        result.recovered(project.caught_up(stored(project)), BACK)
+    result.note(f"{result.fired} of {rounds} commits lost")
+    result.expect(daemon.alive(), "the daemon has ended")
+
+
+def meant(project: Project, number: int, document: dict, expected: int) -> None:  # type: ignore[type-arg]
+    """A journal for the lab's own append, whose result nobody knows."""
+    intent = {"kind": "intent", "commit": document["commit_id"], "writer": 0, "stream": document["stream_id"],
+              "expected": expected, "events": [{"type": it["type"], "data": it["data"]} for it in document["events"]]}  # fmt: skip
+    result = {"kind": "unknown", "commit": document["commit_id"], "tries": 1, "reason": "soft"}
+    lines = "".join(json.dumps(line) + "\n" for line in (intent, result))
+    (project.folder / f"journal-soft-{number:04}").write_text(lines)

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::event::{StreamId, Version};
 use crate::log::Log;
 use crate::postgres::{describe, why};
+use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 use crate::store::RethinkStore;
 use crate::store::rethinkdb::CommitKey;
@@ -70,7 +71,7 @@ pub(super) async fn watch(
         }
         let written = sqlx::query("update projectord.daemons set ready = $2, reasons = $3 where id = $1")
             .bind(daemon)
-            .bind(found.reasons.is_empty())
+            .bind(found.reasons.is_empty() || has(Bug::AlwaysReady))
             .bind(&found.reasons)
             .execute(&pool);
         // Where it cannot be written down, the daemon's row grows old, and that is seen too.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use crate::fault;
 use crate::lease::{Held, Identity, LIFE, keep};
 use crate::postgres::describe;
 use crate::projector::Bell;
@@ -33,6 +34,7 @@ pub(super) async fn beat(
     let mut renewed = started;
     while !shutdown.is_requested() {
         control.rang();
+        fault::point("heartbeat");
         let names = able.borrow_and_update().clone();
         let begun = Instant::now();
         let patience = (renewed + LIFE * 2 / 3).max(begun + AGAIN);

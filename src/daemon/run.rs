@@ -91,6 +91,9 @@ pub async fn run(
         () = asked_to_stop(&mut requests) => return Ok(Outcome::Stopped),
     }
 
+    #[cfg(feature = "sabotage")]
+    crate::sabotage::spoil(&control).await.map_err(|error| RunError::Failed(describe(&error)))?;
+
     let shutdown = Trigger::new();
     let (progress, store_read) = watch::channel(match config.store.url {
         Some(_) => ingest::Progress::Reading,

@@ -8,6 +8,7 @@ use super::error::IngestError;
 use super::run::Ingest;
 use crate::event::{Event, StreamId, Version};
 use crate::fault;
+use crate::sabotage::{Bug, has};
 use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
 /// Places that are looked up at once.
@@ -158,6 +159,10 @@ impl Ingest {
     }
 
     async fn add_batch(&self, store: StoreId, batch: &[Event]) -> Result<u64, IngestError> {
+        if has(Bug::CommitSplit) && batch.len() > 1 {
+            let (first, rest) = batch.split_at(batch.len() / 2);
+            return Ok(self.log.add(store.0, first).await?.events + self.log.add(store.0, rest).await?.events);
+        }
         let added = self.log.add(store.0, batch).await?.events;
         fault::point("ingest-added");
         Ok(added)

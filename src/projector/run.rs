@@ -19,6 +19,7 @@ use crate::fault;
 use crate::lease::{Lease, note_refused};
 use crate::postgres::{Class, bounded, classify, describe, why};
 use crate::projection::{Compiled, OnError, Projection, compile};
+use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 
 /// How often a batch is tried again after a deadlock or the like before that counts as an error.
@@ -287,6 +288,10 @@ impl Projector {
                                 checkpoint = self.fence(record.generation, checkpoint).park(&failure).await?;
                                 fault::point("park-after");
                             }
+                            Some(failure) if has(Bug::ErrorSkipped) => {
+                                checkpoint = self.fence(record.generation, checkpoint).park(&failure).await?;
+                                sqlx::query("delete from projectord.parked").execute(&self.pool).await?;
+                            }
                             Some(failure) => return self.halt(failure).await,
                         }
                     }
@@ -299,15 +304,19 @@ impl Projector {
     async fn apply(&self, generation: i64, after: Position) -> Result<(Position, Position), sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
         let limit = i64::try_from(self.batch.get()).unwrap_or(i64::MAX);
-        let query =
-            sqlx::query_as("select new_checkpoint, head from projectord.apply($1, $2, $3, $4, $5, $6)")
-                .bind(&self.projection.name)
-                .bind(generation)
-                .bind(after.to_sql())
-                .bind(limit)
-                .bind(self.lease.owner)
-                .bind(self.lease.epoch)
-                .fetch_one(&mut *connection);
+        let apply = if has(Bug::CheckpointAfter) || has(Bug::CheckpointBefore) {
+            "call projectord.torn_apply($1, $2, $3, $4, $5, $6, null, null)"
+        } else {
+            "select new_checkpoint, head from projectord.apply($1, $2, $3, $4, $5, $6)"
+        };
+        let query = sqlx::query_as(apply)
+            .bind(&self.projection.name)
+            .bind(generation)
+            .bind(after.to_sql())
+            .bind(limit)
+            .bind(self.lease.owner)
+            .bind(self.lease.epoch)
+            .fetch_one(&mut *connection);
         // The server cancels a batch that takes too long; this is for a server that does not answer.
         let patience = self.config.batch_timeout + Duration::from_secs(10);
         fault::point("batch-before");

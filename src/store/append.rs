@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError};
 use crate::backoff::Backoff;
-use crate::event::{Commit, Limits, Refusal, StreamId, Version};
+use crate::event::{Commit, CommitId, Limits, Refusal, StreamId, Version};
+use crate::sabotage::{Bug, has};
 
 /// How an embedded store behaves.
 #[derive(Debug, Clone)]
@@ -110,9 +111,15 @@ async fn append(
             tries.until_ok(|| backend.head(stream)).await.map_err(|reason| unavailable(&tries, reason))?
         }
     };
+    let mut tried = false;
     loop {
         let outcome = tries
-            .until_ok(|| backend.try_append(stream, at, &commit))
+            .until_ok(|| {
+                let other = std::mem::replace(&mut tried, true) && has(Bug::NewCommitId);
+                let other = other.then(|| commit.clone().with_id(CommitId::random()));
+                let commit = &commit;
+                async move { backend.try_append(stream, at, other.as_ref().unwrap_or(commit)).await }
+            })
             .await
             .map_err(|reason| unavailable(&tries, reason))?;
         match outcome {

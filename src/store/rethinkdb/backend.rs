@@ -17,6 +17,7 @@ use super::term::{
     or, term,
 };
 use crate::event::{Commit, Limits, StreamId, Version};
+use crate::sabotage::{Bug, has};
 
 /// How far before the asked version a load looks for the commit that holds it, at first.
 const LOOK_BACK: u64 = 16;
@@ -30,6 +31,11 @@ impl Backend for RethinkStore {
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
         loop {
             let before = self.known.before(stream, at);
+            if has(Bug::HeadFirst) && before != Before::Head {
+                let version = at.plus(commit.len());
+                let early = Head { stream, stream_type: commit.stream_type.clone(), version };
+                self.pool.rows(move_heads(&[early])).await?;
+            }
             let seen = self.pool.row(append_query(stream, at, commit, before)).await?;
             let head = match seen["outcome"].as_str() {
                 Some("appended") => {

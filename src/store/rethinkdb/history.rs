@@ -17,6 +17,7 @@ use super::term::{
     Term, aggregates, commit_keys, events, json, keys_between, move_heads, recorded_between, term,
 };
 use crate::event::{StreamId, Version};
+use crate::sabotage::{Bug, has};
 
 /// How many heads are moved by one query.
 const MOVES: usize = 200;
@@ -128,7 +129,8 @@ impl History {
         places: &[(StreamId, Version)],
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
-        let get = term(Term::GetAll, [events(ReadMode::Majority)]);
+        let mode = if has(Bug::FeedPayload) { ReadMode::Single } else { ReadMode::Majority };
+        let get = term(Term::GetAll, [events(mode)]);
         let keys = places.iter().map(|(stream, version)| json(document::key(*stream, version.0)));
         self.pool.commits_within(keys.fold(get, Command::with_arg), budget).await
     }
