@@ -1,6 +1,7 @@
 """Runs rows of the table and says what came of them: `make faults` is the way in."""
 
 import argparse
+import os
 import random
 import sys
 import time
@@ -27,7 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/projectord")
     parser.add_argument("--writer", type=Path, default=ROOT / "target/release/examples/lab_writer")
     parser.add_argument("--sabotage", default=None, metavar="NAME",
-                        help="set PROJECTORD_SABOTAGE, for a binary built to be wrong: violations are expected")  # fmt: skip
+                        help="set SABOTAGE, for a binary built to be wrong: violations are expected")  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep folders and logs")
     parser.add_argument("--list", action="store_true", help="print the table and end")
     return parser.parse_args()
@@ -84,7 +85,10 @@ def main() -> int:
         return 0
     seed = options.seed if options.seed is not None else random.randrange(2**31)
     print(f"faults: profile {options.profile}, seed {seed}", flush=True)
-    lab = Lab(options.binary, options.writer, options.profile, seed, options.sabotage)
+    if options.sabotage:
+        # For the daemons and for the writers.
+        os.environ["SABOTAGE"] = options.sabotage
+    lab = Lab(options.binary, options.writer, options.profile, seed)
     done: List[Tuple[Row, Outcome]] = []
     failed = True
     try:

@@ -11,12 +11,11 @@ from .servers import Postgres, Rethink, has_rethinkdb
 class Lab:
     """Starts the servers once; each row has databases of its own on them."""
 
-    def __init__(self, binary: Path, writer: Path, profile: str, seed: int, sabotage: Optional[str]) -> None:
+    def __init__(self, binary: Path, writer: Path, profile: str, seed: int) -> None:
         self.binary = binary
         self.writer = writer
         self.profile = profile
         self.seed = seed
-        self.sabotage = sabotage
         self.folder = Path(tempfile.mkdtemp(prefix="projectord-faults-"))
         # The server may run as another user, who must come to its folder.
         self.folder.chmod(0o755)

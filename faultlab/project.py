@@ -67,8 +67,6 @@ class Project:
         )
         if self.rethink:
             env["PROJECTORD_STORE__URL"] = self.rethink.url(self.name, None if direct else self.rethink_port)
-        if self.lab.sabotage:
-            env["PROJECTORD_SABOTAGE"] = self.lab.sabotage
         env.update(self.settings)
         return env
 

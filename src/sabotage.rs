@@ -1,9 +1,9 @@
-//! Bugs that the fault lab must find: `PROJECTORD_SABOTAGE=no-compare` chooses one. Without the feature
+//! Bugs that the fault lab must find: `SABOTAGE=no-compare` chooses one. Without the feature
 //! `sabotage` there is nothing of this in the program.
 
 /// One bug each; the name that chooses it is in [`CHOSEN`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "daemon"), allow(dead_code))]
+#[cfg_attr(not(all(feature = "daemon", feature = "sabotage")), allow(dead_code))]
 pub(crate) enum Bug {
     /// The checkpoint is committed after the handlers, in a transaction of its own.
     CheckpointAfter,
@@ -45,7 +45,7 @@ pub(crate) fn has(bug: Bug) -> bool {
 
 #[cfg(feature = "sabotage")]
 static CHOSEN: std::sync::LazyLock<Option<Bug>> = std::sync::LazyLock::new(|| {
-    let name = std::env::var("PROJECTORD_SABOTAGE").ok().filter(|name| !name.is_empty())?;
+    let name = std::env::var("SABOTAGE").ok().filter(|name| !name.is_empty())?;
     Some(match name.as_str() {
         "checkpoint-after" => Bug::CheckpointAfter,
         "checkpoint-before" => Bug::CheckpointBefore,
@@ -59,7 +59,7 @@ static CHOSEN: std::sync::LazyLock<Option<Bug>> = std::sync::LazyLock::new(|| {
         "head-first" => Bug::HeadFirst,
         "commit-split" => Bug::CommitSplit,
         "always-ready" => Bug::AlwaysReady,
-        other => panic!("PROJECTORD_SABOTAGE={other}: there is no such bug"),
+        other => panic!("SABOTAGE={other}: there is no such bug"),
     })
 });
 
@@ -97,20 +97,18 @@ const MOVE: &str = "
 #[cfg(all(feature = "sabotage", feature = "daemon"))]
 fn torn(first: &str, last: &str) -> String {
     let between = "commit; perform pg_sleep(0.02);";
-    let handlers = format!(
-        "perform set_config('search_path', quote_ident(p_projection) || ', pg_temp', true);
+    let handlers = "perform set_config('search_path', quote_ident(p_projection) || ', pg_temp', true);
          execute format('select %I.projectord_apply($1, $2, null, null)', p_projection)
             into done using p_after, new_checkpoint;
          update projectord.generations g set events = g.events + done[2],
                 digest = (g.digest + done[3]) & 4611686018427387903,
                 seal = projectord.seal(g.generation, g.checkpoint, g.events + done[2],
                                        (g.digest + done[3]) & 4611686018427387903)
-          where g.projection = p_projection and g.generation = p_generation;"
-    );
+          where g.projection = p_projection and g.generation = p_generation;";
     let steps = [
         first,
         if first.is_empty() { "" } else { between },
-        &handlers,
+        handlers,
         if last.is_empty() { "" } else { between },
         last,
     ];

@@ -132,7 +132,7 @@ def disk_full(project: Project) -> None:
     result = project.result
     space = project.folder / "space"
     space.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m,mode=0777", "lab", str(space)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=200m,uid={project.postgres.user or 0}", "lab", str(space)], capture_output=True)
     if mounted.returncode:
         raise NotHere("a disk that is full needs a file system of its own, which only root can make")
     try:
@@ -162,7 +162,7 @@ def disk_full(project: Project) -> None:
         project.close()
         with project.postgres.connect("postgres") as admin:
             admin.execute(f"drop database {project.name} with (force)")
-            admin.execute(f"drop tablespace {project.name}")
+            admin.execute(f"drop tablespace if exists {project.name}")
         subprocess.run(["umount", str(space)], check=True)
 
 
