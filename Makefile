@@ -13,8 +13,9 @@ DCLINT := dclint@3.1.0
 FAULTLAB := target/faultlab-venv
 DRIVERS := rethinkdb==2.4.10.post1 'psycopg[binary]==3.2.13;python_version<"3.10"' 'psycopg[binary]==3.3.9;python_version>="3.10"'
 PROFILE ?= quick
+SECONDS ?= 30
 
-.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features faults sabotage
+.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features faults fuzz sabotage
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,18 @@ bench: setup ## The benchmarks
 faults: setup $(FAULTLAB)/ready ## Break servers, networks and the daemon; make faults PROFILE=full SEED=7 ROWS=F01,F04
 	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
 	@$(FAULTLAB)/bin/python -m faultlab --profile $(PROFILE) $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows $(ROWS)) $(ARGS)
+
+# Without a sanitizer, which is enough where there is no unsafe code, and needs no nightly compiler.
+fuzz: setup target/tools/bin/cargo-fuzz ## Bytes at random, at what reads them; make fuzz SECONDS=600
+	@for target in event import projection configuration; do \
+		mkdir -p "target/corpus/$$target" && \
+		PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo fuzz run --sanitizer none --target-dir target/fuzz "$$target" \
+			"target/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -max_len=20000 -verbosity=0 || exit 1; \
+		echo "fuzz: $$target: nothing found in $(SECONDS) s"; \
+	done
+
+target/tools/bin/cargo-fuzz:
+	@cargo install --quiet --locked --root target/tools cargo-fuzz@0.13.2
 
 sabotage: setup $(FAULTLAB)/ready ## Whether the lab would see a bug: one of each kind is built in
 	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer

@@ -68,8 +68,8 @@ class Daemon:
             file.seek(self.begins)
             return COLOURS.sub("", file.read().decode(errors="replace"))
 
-    def resident_mib(self) -> float:
-        """Memory in use, in MiB."""
+    def peak_mib(self) -> float:
+        """The most memory that it has ever had in use, in MiB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
         return int(found.group(1)) / 1024 if found else 0.0

@@ -41,6 +41,8 @@ class Project:
         self.postgres_port: Optional[int] = None
         self.rethink_port: Optional[int] = None
         self.settings: Dict[str, str] = {}
+        # Of the daemons alone.
+        self.environment: Dict[str, str] = {}
         # Whether panics are what the row is about.
         self.panics = False
         with self.postgres.connect("postgres") as admin:
@@ -77,7 +79,7 @@ class Project:
         return self.postgres.url(self.name, None if direct else self.postgres_port)
 
     def daemon(self, name: str = "a", **env: str) -> Daemon:
-        daemon = Daemon(self.lab.binary, self.folder, {**self.env(), **env}, name)
+        daemon = Daemon(self.lab.binary, self.folder, {**self.env(), **self.environment, **env}, name)
         self.daemons.append(daemon)
         return daemon
 

@@ -35,7 +35,7 @@ class Proxy:
         self.frames = frames
         self.port = free_port()
         self.delay = 0.0
-        self.reply_delay = 0.0
+        self.commit_delay = 0.0
         self.bytes_per_second: Optional[float] = None
         self.cut_after: Optional[int] = None
         self.refuse = False
@@ -120,8 +120,9 @@ class Proxy:
                     look: Optional[Callable[..., Optional[bytes]]], is_reply: bool = False) -> None:  # fmt: skip
         while True:
             data = await source.read(65536)
-            if self.reply_delay and is_reply:
-                await asyncio.sleep(self.reply_delay)
+            if is_reply and link.talk and link.talk.writes:
+                link.talk.writes = False
+                await asyncio.sleep(self.commit_delay)
             if not self._passing.is_set():
                 self.held_back += len(data)
                 # Also an orderly end is swallowed.

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import psycopg
 from rethinkdb import r
@@ -27,6 +27,8 @@ class Server:
         self.port = free_port()
         self.password = "secret" + secrets.token_hex(12)
         self.process: Optional["subprocess.Popen[bytes]"] = None
+        # Added to the environment that it starts in.
+        self.environment: Dict[str, str] = {}
 
     def kill(self) -> None:
         """`kill -9`."""
@@ -80,7 +82,7 @@ class Postgres(Server):
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [str(programs() / "postgres"), "-D", str(self.data), *options]
-        self.process = spawn(command, self.log, cwd=self.folder, user=self.user)
+        self.process = spawn(command, self.log, env={**os.environ, **self.environment}, cwd=self.folder, user=self.user)
         self.wait()
 
     def wait(self) -> None:
@@ -117,7 +119,7 @@ class Rethink(Server):
             "--no-update-check", "--driver-port", str(self.port), "--cluster-port", str(self.cluster_port),
             "--cache-size", "512", "--initial-password", self.password,
         ]  # fmt: skip
-        self.process = spawn(command, self.log, cwd=self.folder)
+        self.process = spawn(command, self.log, env={**os.environ, **self.environment}, cwd=self.folder)
         until("RethinkDB accepts connections", lambda: accepts(self.port) and self.connect().close() is None)
 
     def stop(self) -> None:

@@ -22,6 +22,11 @@ declare
 begin
     lock table projectord.leases in share row exclusive mode;
 
+    -- The clock may have been set back: nothing was seen, freed or promised later than now.
+    update projectord.daemons d set seen_at = now where d.seen_at > now;
+    update projectord.leases l set free_since = now where l.free_since > now;
+    update projectord.leases l set expires_at = now + p_life where l.owner is not null and l.expires_at > now + p_life;
+
     delete from projectord.daemons d
      where d.seen_at < now - interval '1 hour'
         or d.id <> p_owner and d.seen_at < now - interval '400 milliseconds'

@@ -19,6 +19,8 @@ begin
     if done[1] is distinct from p_to then
         raise exception 'a handler of projection % left the batch early', p_build.projection using errcode = 'PJ007';
     end if;
+    -- What a handler has set for the session is not the next batch's, nor another projection's.
+    reset all;
     all_events := p_build.events + done[2];
     all_digests := (p_build.digest + done[3]) & 4611686018427387903;
     update projectord.generations g

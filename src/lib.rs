@@ -40,6 +40,10 @@ pub mod projection;
 #[cfg(feature = "daemon")]
 pub mod projector;
 
+#[cfg(all(feature = "daemon", feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "daemon"))]
 #[doc = include_str!("../README.md")]

@@ -78,7 +78,8 @@ pub(crate) async fn spoil(pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
         Some(Bug::NoCompare) => replace("fence", fence, ""),
         Some(Bug::EpochAlone) => {
             let epoch = replace("keep_leases", "epoch = l.epoch + 1", "epoch = l.epoch");
-            replace("fence", fence, "and g.epoch = p_epoch") + &epoch
+            let claim = replace("claim", " or found_row.epoch = p_epoch and found_row.owner <> p_owner", "");
+            replace("fence", fence, "and g.epoch = p_epoch") + &epoch + &claim
         }
         Some(Bug::CheckpointAfter) => torn("", MOVE),
         Some(Bug::CheckpointBefore) => torn(MOVE, ""),

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import time
+from typing import Dict, Optional
 
 from rethinkdb import r
 
@@ -14,9 +15,10 @@ from ..waiting import until
 from .postgres import next_commit
 
 
-def cluster_of_its_own(project: Project) -> Postgres:
+def cluster_of_its_own(project: Project, environment: Optional[Dict[str, str]] = None) -> Postgres:
     """What is put back here takes all databases of the cluster along."""
     own = Postgres(project.folder / "pg").make()
+    own.environment.update(environment or {})
     own.start()
     with own.connect("postgres") as admin:
         admin.execute(f"create database {project.name}")

@@ -100,7 +100,34 @@ def reply_lost(project: Project) -> None:
         begun = time.monotonic()
         result.recovered(next_commit(project, begun), BACK)
     result.fired = proxy.replies_dropped
+    for _ in range(project.many(3, 20, 100)):
+        still_committing(project, proxy)
+        result.recovered(next_commit(project, time.monotonic()), BACK)
+        result.fired += 1
     result.expect(daemon.alive(), "the daemon has ended")
+
+
+def still_committing(project: Project, proxy: Proxy) -> None:
+    """A batch's commit waits, for a standby that is not there, while the daemon comes back on a new connection."""
+    waits = ("select count(*) from pg_stat_activity where datname = current_database()"
+             " and application_name = 'projectord' and ")  # fmt: skip
+    with project.connect() as admin, project.connect() as holder:
+        try:
+            with holder.transaction():
+                holder.execute("lock table counter.counters in exclusive mode")
+                until("a batch waits for us", lambda: project.value(waits + "wait_event_type = 'Lock'") > 0, 15)
+                admin.execute("alter system set synchronous_standby_names = 'nobody'")
+                admin.execute("select pg_reload_conf()")
+                named = "select setting from pg_settings where name = 'synchronous_standby_names'"
+                until("the server has read it", lambda: project.value(named) == "nobody", 15)
+                pause(0.2)
+            batch = waits + "wait_event = 'SyncRep' and query like '%%projectord.apply%%'"
+            until("a batch waits in its commit", lambda: project.value(batch) > 0, 15)
+            proxy.reset()
+            until("the daemon waits for the old session", lambda: project.value(waits + "wait_event_type = 'Lock'") > 0, 15)
+        finally:
+            admin.execute("alter system reset synchronous_standby_names")
+            admin.execute("select pg_reload_conf()")
 
 
 @row("F12", "ACCESS EXCLUSIVE on one read table", on=(POSTGRES,))

@@ -81,7 +81,9 @@ def told_to_stop(project: Project) -> None:
 @row("F04", "SIGSTOP of an owner while another takes over, SIGCONT")
 def frozen(project: Project) -> None:
     result = project.result
-    first = project.begin()
+    # Most of a batch's time lies between the decision to send it and sending it: that is where they are stopped.
+    project.environment["FAILPOINTS"] = "batch-before=sleep(100)"
+    first = project.begin(rate=50)
     second = project.daemon("b")
     until("the second daemon has its part", lambda: owned_by(project, second.pid) > 0, 20)
     for round_ in range(project.many(1, 10, 50)):

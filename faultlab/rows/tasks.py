@@ -69,5 +69,5 @@ def wedged(project: Project) -> None:
 
 
 def behind(project: Project) -> bool:
-    """Whether one projection is far behind the others."""
-    return bool(project.value("select max(checkpoint) - min(checkpoint) > 50 from projectord.generations"))
+    """Whether one projection is far behind the log."""
+    return project.head() - project.slowest() > 50

@@ -26,6 +26,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Loaded, load};
 use exit::{Code, Failed};
+#[cfg(feature = "testing")]
+pub(crate) use import::read_lines;
 
 /// Keeps disposable read models in PostgreSQL, always right, from events in RethinkDB or PostgreSQL.
 #[derive(Debug, Parser)]

@@ -30,8 +30,9 @@ impl Ingest {
             Some(since) => Some(since),
             None => self.log.newest_recorded_at().await?,
         };
-        let start = since.map_or(0, |time| (time - OVERLAP).timestamp_millis());
-        let (start, end) = (i128::from(start.min(end)), i128::from(end));
+        // A clock that was set back has recorded what is new before what is old.
+        let start = since.map_or(0, |time| (time.min(now) - OVERLAP).timestamp_millis());
+        let (start, end) = (i128::from(start), i128::from(end));
         let mut walk = Walk::new(start, end, end - start, self.config.batch_events);
         // One window is read while another waits and a third is added.
         let (sender, mut windows) = mpsc::channel(1);

@@ -3,18 +3,54 @@
 use std::time::Duration;
 
 /// A batch size that adapts: towards a time when batches succeed, and by halving when one fails, until
-/// the one event that fails stands alone.
+/// the one event that fails stands alone. What a batch costs whatever its size, a slow commit or a long way,
+/// does not count: smaller ones would cost it more often.
 #[derive(Debug, Clone)]
 pub(super) struct BatchSize {
     events: u64,
     most: u64,
     target: Duration,
+    cost: Cost,
+}
+
+/// Seconds against events, as a line through the batches of late.
+#[derive(Debug, Clone, Default)]
+struct Cost {
+    weight: f64,
+    events: f64,
+    seconds: f64,
+    events_squared: f64,
+    events_seconds: f64,
+    /// What a batch of no events would take, as it was last known.
+    fixed: f64,
+}
+
+impl Cost {
+    /// How much the last batches count beside the one before them.
+    const FADE: f64 = 0.6;
+
+    /// Adds a batch; the part of its seconds that are there whatever its size.
+    fn add(&mut self, events: f64, seconds: f64) -> f64 {
+        let faded = |sum: f64, now: f64| sum * Self::FADE + now;
+        self.weight = faded(self.weight, 1.0);
+        self.events = faded(self.events, events);
+        self.seconds = faded(self.seconds, seconds);
+        self.events_squared = faded(self.events_squared, events * events);
+        self.events_seconds = faded(self.events_seconds, events * seconds);
+        // Batches of one size say nothing about it.
+        let spread = self.weight * self.events_squared - self.events * self.events;
+        if spread > 0.02 * self.events * self.events {
+            let slope = (self.weight * self.events_seconds - self.events * self.seconds) / spread;
+            self.fixed = ((self.seconds - slope.max(0.0) * self.events) / self.weight).max(0.0);
+        }
+        self.fixed.min(seconds)
+    }
 }
 
 impl BatchSize {
     pub(super) fn new(most: u32, target: Duration) -> Self {
         let most = u64::from(most.max(1));
-        Self { events: most.min(500), most, target }
+        Self { events: most.min(500), most, target, cost: Cost::default() }
     }
 
     pub(super) fn get(&self) -> u64 {
@@ -33,7 +69,9 @@ impl BatchSize {
         if events < self.events && time < self.target {
             return;
         }
-        let factor = self.target.as_secs_f64() / time.as_secs_f64().max(1e-6);
+        let time = time.as_secs_f64();
+        let of_the_events = time - self.cost.add(events as f64, time);
+        let factor = self.target.as_secs_f64() / of_the_events.max(1e-6);
         let fitting = events as f64 * factor.clamp(0.5, 2.0);
         self.events = (fitting as u64).clamp(1, self.most);
     }
@@ -62,6 +100,22 @@ mod tests {
         assert!(size.get() >= 4_000, "a short batch does not shrink it");
         size.took(10_000, Duration::from_secs(100));
         assert!(size.get() >= 1);
+    }
+
+    #[test]
+    fn what_every_batch_costs_does_not_make_it_smaller() {
+        let mut size = BatchSize::new(5_000, Duration::from_millis(250));
+        for _ in 0..20 {
+            let events = size.get();
+            size.took(events, Duration::from_millis(500) + Duration::from_micros(20 * events));
+        }
+        assert!(size.get() > 4_000, "{}", size.get());
+        // The way is short again, and the handlers are slow: 1 ms an event.
+        for _ in 0..20 {
+            let events = size.get();
+            size.took(events, Duration::from_millis(events));
+        }
+        assert!((150..=350).contains(&size.get()), "{}", size.get());
     }
 
     #[test]

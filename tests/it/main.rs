@@ -10,6 +10,8 @@ mod command_line;
 mod configuration;
 mod contract;
 mod folders;
+mod fuzzing;
+mod handlers;
 mod ingest;
 mod leases;
 mod log;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         roles::trials,
         tls::trials,
         folders::trials,
+        handlers::trials,
+        fuzzing::trials,
         configuration::trials,
         command_line::trials,
         bank::trials,

@@ -25,6 +25,14 @@ pub(super) struct Source {
     reader: Box<dyn BufRead + Send>,
 }
 
+impl Source {
+    /// What is in memory already.
+    #[cfg(feature = "testing")]
+    pub(super) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.into(), reader: Box::new(io::Cursor::new(bytes)) }
+    }
+}
+
 /// Consecutive events of one stream, in one commit.
 pub(super) struct Piece {
     pub(super) stream: StreamId,

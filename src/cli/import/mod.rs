@@ -7,6 +7,8 @@
 mod lines;
 mod write;
 
+#[cfg(feature = "testing")]
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -17,6 +19,8 @@ use super::exit::{Code, Failed};
 use super::open::Store;
 use super::print::{self, thousands};
 use crate::config::Config;
+#[cfg(feature = "testing")]
+use crate::event::{Commit, Limits, StreamId};
 
 pub(super) const EXAMPLES: &str = "Each line is one event:
   {\"stream_id\": \"<uuid>\", \"stream_type\": \"order\", \"type\": \"OrderCreated\", \"data\": {}, \"metadata\": {}}
@@ -38,6 +42,18 @@ pub(super) struct Arguments {
     /// How many appends are under way at once, on RethinkDB; streams keep their order.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=256))]
     writers: u64,
+}
+
+/// For the fuzzer: what reading these bytes comes to, and the commits that were handed on.
+#[cfg(feature = "testing")]
+pub(crate) fn read_lines(bytes: &[u8]) -> (Result<u64, String>, Vec<(StreamId, Commit)>) {
+    let pieces = RefCell::new(Vec::new());
+    let source = lines::Source::of_bytes("fuzz", bytes.to_vec());
+    let read = lines::read(source, Some("fuzz"), 3, Limits::default(), |piece| {
+        pieces.borrow_mut().push((piece.stream, piece.commit));
+        true
+    });
+    (read, pieces.into_inner())
 }
 
 /// What was done.

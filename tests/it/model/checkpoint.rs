@@ -1,209 +1,21 @@
-//! Operations in any order, on the real thing and on a model of a few lines: they must agree. What fails is
-//! made smaller until the shortest sequence is left.
+//! A projection: its checkpoint, who owns it, what is parked, and what the audit says of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use libtest_mimic::Trial;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use sqlx::PgPool;
-use tokio::runtime::Handle;
-use tokio::task::block_in_place;
 use uuid::Uuid;
 
-use projectord::event::{Commit, CommitId, Event, NewEvent, StreamId, Version};
+use projectord::event::{Commit, NewEvent, StreamId};
 use projectord::lease::{Identity, Lease, keep};
-use projectord::log::Log;
 use projectord::projection::load;
 use projectord::projector::rebuild_in_place;
-use projectord::store::{
-    AppendError, EventStore, ExpectedVersion, LoadError, MemoryStore, PostgresStore, RethinkStore, Settings,
-};
+use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
 
-use crate::support::{Project, new_rethink_database, rethink_trial, trial};
-
-pub fn trials() -> Vec<Trial> {
-    vec![
-        trial("model::append_and_load_in_memory", || {
-            append_and_load(Box::new(MemoryStore::new(settings())), 300)
-        }),
-        trial("model::append_and_load_on_postgresql", on_postgresql),
-        rethink_trial("model::append_and_load_on_rethinkdb", on_rethinkdb),
-        trial("model::ingest_keeps_streams_dense_whatever_comes_in_whatever_order", ingest_order),
-        trial("model::checkpoint_owner_parking_and_audit_agree_whatever_happens", checkpoint),
-    ]
-}
-
-fn settings() -> Settings {
-    Settings::default()
-}
-
-/// Runs cases; each may wait.
-fn check<S: Strategy>(cases: u32, strategy: &S, case: impl AsyncFn(S::Value)) {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-    let run = TestRunner::new(config).run(strategy, |value| {
-        block_in_place(|| Handle::current().block_on(case(value)));
-        Ok(())
-    });
-    run.unwrap();
-}
-
-#[derive(Debug, Clone)]
-enum StoreOp {
-    /// To one of three streams, expecting it where it is plus so much; nothing expected where none.
-    Append {
-        stream: usize,
-        off_by: Option<i64>,
-        events: usize,
-    },
-    /// One of the commits of before, at its place.
-    Again(Index),
-    Load {
-        stream: usize,
-        from: u64,
-    },
-}
-
-fn store_op() -> impl Strategy<Value = StoreOp> {
-    let off_by = prop_oneof![3 => Just(Some(0)), 1 => Just(Some(-1)), 1 => Just(Some(1)), 2 => Just(None)];
-    prop_oneof![
-        4 => (0..3_usize, off_by, 1..4_usize)
-            .prop_map(|(stream, off_by, events)| StoreOp::Append { stream, off_by, events }),
-        1 => any::<Index>().prop_map(StoreOp::Again),
-        2 => (0..3_usize, 1..8_u64).prop_map(|(stream, from)| StoreOp::Load { stream, from }),
-    ]
-}
-
-async fn on_postgresql() {
-    let project = Project::new().await;
-    let store = PostgresStore::new(&project.postgres_url.parse().unwrap(), settings());
-    store.setup().await.unwrap();
-    append_and_load(Box::new(store), 60).await;
-}
-
-async fn on_rethinkdb() {
-    let store = RethinkStore::new(new_rethink_database().parse().unwrap(), settings());
-    store.setup().await.unwrap();
-    append_and_load(Box::new(store), 40).await;
-}
-
-async fn append_and_load(store: Box<dyn EventStore>, cases: u32) {
-    check(cases, &vec(store_op(), 1..25), async |ops| {
-        let streams: Vec<StreamId> = (0..3).map(|_| StreamId::random()).collect();
-        let mut model: Vec<Vec<String>> = vec![Vec::new(); 3];
-        let mut done: Vec<(usize, u64, Commit)> = Vec::new();
-        for op in ops {
-            match op {
-                StoreOp::Append { stream, off_by, events } => {
-                    let version = model[stream].len() as u64;
-                    let expected = off_by.map(|off_by| version.saturating_add_signed(off_by));
-                    let names: Vec<String> = (0..events).map(|_| Uuid::new_v4().to_string()).collect();
-                    let new = names.iter().map(|name| NewEvent::from_json("Named", json!(name))).collect();
-                    let commit = Commit::new("model", new);
-                    let appended =
-                        store.append_to_stream(streams[stream], expecting(expected), commit.clone()).await;
-                    if expected.is_none_or(|expected| expected == version) {
-                        assert_eq!(appended.unwrap().version.0, version + events as u64);
-                        model[stream].extend(names);
-                        // With `Any`, a commit id is remembered by the call alone.
-                        done.extend(expected.map(|at| (stream, at, commit)));
-                    } else {
-                        let Err(AppendError::Conflict { actual, .. }) = appended else {
-                            panic!("{appended:?} at {version}, expecting {expected:?}");
-                        };
-                        assert_eq!(actual.0, version);
-                    }
-                }
-                StoreOp::Again(index) => {
-                    if done.is_empty() {
-                        continue;
-                    }
-                    let (stream, at, commit) = &done[index.index(done.len())];
-                    let events = commit.events.len() as u64;
-                    let again =
-                        store.append_to_stream(streams[*stream], expecting(Some(*at)), commit.clone()).await;
-                    assert_eq!(again.unwrap().version.0, at + events, "the first result");
-                }
-                StoreOp::Load { stream, from } => {
-                    let loaded = store.load_stream(streams[stream], Version(from)).await;
-                    if model[stream].is_empty() {
-                        assert!(matches!(loaded, Err(LoadError::NotFound { .. })), "{loaded:?}");
-                        continue;
-                    }
-                    let loaded = loaded.unwrap();
-                    assert_eq!(loaded.version.0, model[stream].len() as u64);
-                    let names: Vec<_> = loaded.events.iter().map(|it| it.data.as_str().unwrap()).collect();
-                    let skip = usize::try_from(from - 1).unwrap();
-                    assert_eq!(names, model[stream].iter().skip(skip).collect::<Vec<_>>());
-                }
-            }
-        }
-    });
-}
-
-fn expecting(version: Option<u64>) -> ExpectedVersion {
-    match version {
-        None => ExpectedVersion::Any,
-        Some(0) => ExpectedVersion::NoStream,
-        Some(version) => ExpectedVersion::Exact(Version(version)),
-    }
-}
-
-/// Streams of commits of up to three events, handed over in pieces of which any may come twice, late, or in
-/// any order; at the end once more, in order. Dense at each moment, and all of it at the end.
-async fn ingest_order() {
-    let sizes = vec(vec(1..4_usize, 1..6), 1..4);
-    check(25, &(sizes, vec(vec(any::<Index>(), 1..6), 0..12)), async |(sizes, batches)| {
-        let project = Project::new().await;
-        project.ok(&["setup"]);
-        let log = Log::new(project.pool.clone());
-        let store = Uuid::new_v4();
-        let commits: Vec<Vec<Event>> = sizes.iter().flat_map(|sizes| stream_of(sizes)).collect();
-        for batch in batches {
-            let picked: Vec<Event> =
-                batch.iter().flat_map(|index| commits[index.index(commits.len())].clone()).collect();
-            let mut seen = BTreeSet::new();
-            let once: Vec<Event> =
-                picked.into_iter().filter(|it| seen.insert((it.stream_id.0, it.version.0))).collect();
-            log.add(store, &once).await.unwrap();
-            assert_dense(&project).await;
-        }
-        log.add(store, &commits.concat()).await.unwrap();
-        assert_dense(&project).await;
-        let total: usize = commits.iter().map(Vec::len).sum();
-        assert_eq!(project.value("select count(*) from projectord.events").await, total.to_string());
-    });
-}
-
-fn stream_of(sizes: &[usize]) -> Vec<Vec<Event>> {
-    let stream = StreamId::random();
-    let mut version = 0;
-    let commit = |&size: &usize| {
-        let commit_id = CommitId(Uuid::new_v4());
-        let events = (0..size).map(|_| {
-            version += 1;
-            Event {
-                stream_id: stream,
-                stream_type: "model".into(),
-                version: Version(version),
-                event_type: "Named".into(),
-                data: json!(version),
-                metadata: json!({}),
-                commit_id,
-                recorded_at: chrono::Utc::now(),
-            }
-        });
-        events.collect()
-    };
-    sizes.iter().map(commit).collect()
-}
-
-async fn assert_dense(project: &Project) {
-    assert_eq!(project.value("select problems from projectord.audit_log()").await, "{}");
-}
+use super::{check, sqlstate};
+use crate::support::Project;
 
 #[derive(Debug, Clone)]
 enum LogOp {
@@ -268,7 +80,7 @@ impl Model {
     }
 }
 
-async fn checkpoint() {
+pub(super) async fn agrees() {
     check(25, &vec(log_op(), 1..40), async |ops| {
         let project = Project::new().await;
         project.ok(&["setup"]);
@@ -295,7 +107,7 @@ async fn checkpoint() {
         let projection = load(&project.projections().join("seen")).unwrap();
         rebuild_in_place(pool, &projection, leases[0], 0).await.unwrap();
         let streams: Vec<StreamId> = (0..3).map(|_| StreamId::random()).collect();
-        let store = PostgresStore::new(&project.postgres_url.parse().unwrap(), settings());
+        let store = PostgresStore::new(&project.postgres_url.parse().unwrap(), Settings::default());
         let mut model = Model::default();
         let mut epoch = leases[0].epoch;
         for op in ops {
@@ -409,8 +221,4 @@ async fn retry(pool: &PgPool, position: i64, checkpoint: i64, lease: Lease) -> R
         .await
         .map(drop)
         .map_err(|error| sqlstate(&error))
-}
-
-fn sqlstate(error: &sqlx::Error) -> String {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned()
 }
