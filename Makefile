@@ -95,6 +95,7 @@ features: ## Each combination of features that somebody may build
 	cargo check --locked --quiet --no-default-features --features testing
 	cargo check --locked --quiet
 	cargo check --locked --quiet --features failpoints
+	cargo check --locked --quiet --no-default-features --features rethinkdb,postgres,sabotage
 	cargo check --locked --quiet --all-features
 
 $(LINTERS)/ready: Makefile
@@ -104,7 +105,7 @@ $(LINTERS)/ready: Makefile
 	@touch $@
 
 $(FAULTLAB)/ready: Makefile
-	@.ci/setup linters
+	@.ci/setup lab
 	@python3 -m venv --clear $(FAULTLAB)
 	@$(FAULTLAB)/bin/pip install --quiet --disable-pip-version-check $(DRIVERS)
 	@touch $@

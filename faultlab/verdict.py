@@ -24,15 +24,16 @@ def judge(project: "Project") -> None:
     if not any(daemon.alive() for daemon in project.daemons):
         project.daemon()
     events = len(history.store(project))
-    until("the log has the whole store", lambda: project.head() >= events, 90)
-    project.caught_up(events, within=90)
+    patience = 90 + events / 2000
+    until("the log has the whole store", lambda: project.head() >= events, patience)
+    project.caught_up(events, within=patience)
     checker.check(project)
     audit(project)
     with ThreadPoolExecutor() as askers:
-        rebuilt = askers.map(lambda name: (name, project.cli("rebuild", name, "--yes", "--wait")), PROJECTIONS)
+        rebuilt = askers.map(lambda name: (name, project.cli("rebuild", name, "--yes", "--wait", within=30 + patience)), PROJECTIONS)
     for name, done in rebuilt:
         result.expect(done.returncode == 0, f"rebuild of {name}: {done.returncode}: {done.stderr.strip()}")
-    project.caught_up(events)
+    project.caught_up(events, within=patience)
     checker.read_models(project, history.log(project))
     audit(project)
     project.sampler.stop()

@@ -38,6 +38,8 @@ def checker_sees(project: Project) -> None:
     project.daemon()
     project.caught_up()
     project.daemons[-1].stop()
+    # It would see what follows, as it should.
+    project.sampler.stop()
     for what, break_it, mend_it in SQL:
         seen(project, what, lambda: sql(project, break_it), lambda: sql(project, mend_it))
     if project.rethink:

@@ -3,6 +3,7 @@
 //! One loop: hear the bell, apply the events after the checkpoint, commit rows and checkpoint together,
 //! repeat. Start-up replay, catching up after an outage, and following live are the same path.
 
+mod apply;
 mod batch;
 mod bell;
 mod failure;
@@ -10,6 +11,7 @@ mod generation;
 mod parked;
 mod rate;
 mod record;
+mod report;
 mod run;
 mod state;
 
