@@ -41,7 +41,7 @@ faults: setup $(FAULTLAB)/ready ## Break servers, networks and the daemon; make 
 fuzz: setup target/tools/bin/cargo-fuzz ## Bytes at random, at what reads them; make fuzz SECONDS=600
 	@for target in event import projection configuration; do \
 		mkdir -p "target/corpus/$$target" && \
-		PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo fuzz run --sanitizer none --target-dir target/fuzz "$$target" \
+		PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo fuzz run --dev --sanitizer none --target-dir target/fuzz "$$target" \
 			"target/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(SECONDS) -max_len=20000 -verbosity=0 || exit 1; \
 		echo "fuzz: $$target: nothing found in $(SECONDS) s"; \
 	done

@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, Optional
 
-from . import journal
+from .journal import Intent, Journals
 from .processes import spawn
 from .waiting import until
 
@@ -19,6 +19,7 @@ class Writers:
         self.folder = folder
         self.seed = seed
         self.started = 0
+        self.journals = Journals(folder)
         self.process: Optional["subprocess.Popen[bytes]"] = None
 
     def start(self, url: str, *options: str, rate: int = 100) -> None:
@@ -54,12 +55,11 @@ class Writers:
             os.kill(self.process.pid, what)
 
     @property
-    def intents(self) -> Dict[str, journal.Intent]:
-        files: List[Path] = sorted(self.folder.glob("journal-*"))
-        return journal.read(files)
+    def intents(self) -> Dict[str, Intent]:
+        return self.journals.read().intents
 
     def acknowledged(self) -> int:
-        return journal.acknowledged(self.intents)
+        return self.journals.read().acknowledged
 
     def until_acknowledged(self, more: int, within: float = 60) -> float:
         """Waits until so many more events were taken."""

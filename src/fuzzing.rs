@@ -47,6 +47,7 @@ pub fn import(bytes: &[u8]) {
         Err(error) => {
             let number = error.strip_prefix("fuzz:").and_then(|rest| rest.split(':').next());
             assert!(number.is_some_and(|number| number.parse::<u64>().is_ok()), "{error}");
+            assert!(!error.contains('\n'), "one line: {error}");
         }
     }
     let mut exported = Vec::new();

@@ -9,6 +9,8 @@
 // A writer with one backend uses a part of what all of them share.
 #![cfg_attr(not(feature = "daemon"), allow(dead_code))]
 
+mod text;
+
 pub mod event;
 #[cfg(feature = "postgres")]
 pub mod postgres;

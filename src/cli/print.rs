@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+pub(super) use crate::text::plain;
+
 /// Prints a line.
 pub(super) fn line(text: impl Display) {
     written(writeln!(io::stdout().lock(), "{text}"));
@@ -42,14 +44,6 @@ pub(super) fn paint(colour: Colour, text: impl Display) -> String {
     }
 }
 
-/// `text` on one line and without what a terminal would obey: anybody may have written it.
-pub(super) fn plain(text: impl Display) -> String {
-    let escaped = |c: char| {
-        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
-    };
-    text.to_string().chars().map(escaped).collect()
-}
-
 /// `1234567` as `1,234,567`.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -60,11 +54,6 @@ pub(super) fn thousands(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn text_of_others_stays_on_its_line() {
-        assert_eq!(super::plain("é 'a'\n\u{1b}[2J"), "é 'a'\\n\\u{1b}[2J");
-    }
-
     #[test]
     fn numbers_are_grouped() {
         assert_eq!(

@@ -12,6 +12,7 @@ use super::{Config, SecretUrl};
 use crate::event::Limits;
 use crate::postgres;
 use crate::store::rethinkdb::Server;
+use crate::text::plain;
 
 /// The file that is read where none is named.
 const DEFAULT_FILE: &str = "config.toml";
@@ -88,7 +89,10 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     judge(&config, |key, what| {
         problems.push(format!("{}: {key}: {what}", source(&given, file.as_deref(), key)));
     });
-    if problems.is_empty() { Ok(Loaded { config, file, sources: given }) } else { Err(ConfigError(problems)) }
+    if problems.is_empty() {
+        return Ok(Loaded { config, file, sources: given });
+    }
+    Err(ConfigError(problems.into_iter().map(plain).collect()))
 }
 
 fn read(file: &Path) -> Result<String, String> {

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::canonical::MAX_EXACT;
 use super::{Commit, StreamId};
+use crate::text::plain;
 
 /// Longest event type and stream type, in bytes of UTF-8.
 const MAX_TYPE_BYTES: usize = 200;
@@ -65,9 +66,8 @@ pub(super) fn check(stream: StreamId, commit: &Commit, limits: &Limits) -> Resul
         check_type("event type", &event.event_type)
             .map_err(|reason| refuse(format!("event {number}: "), reason))?;
         for (field, value) in [("data", &event.data), ("metadata", &event.metadata)] {
-            let mut path = field.to_owned();
-            check_value(value, &mut path, 1)
-                .map_err(|reason| refuse(format!("event {number}, {path}: "), reason))?;
+            check_value(value, 1)
+                .map_err(|wrong| refuse(format!("event {number}, {field}{}: ", wrong.place), wrong.reason))?;
             bytes += json_len(value);
         }
         bytes += event.event_type.len();
@@ -95,46 +95,59 @@ fn check_text(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// On an error `path` names the place; on success it is as it was.
-fn check_value(value: &Value, path: &mut String, depth: usize) -> Result<(), String> {
+/// What is wrong inside a value, and where: `.items[3]`.
+struct Wrong {
+    place: String,
+    reason: String,
+}
+
+impl Wrong {
+    fn here(reason: impl Into<String>) -> Self {
+        Self { place: String::new(), reason: reason.into() }
+    }
+
+    /// The same, seen from one level further out.
+    fn inside(self, step: &str) -> Self {
+        Self { place: format!("{step}{}", self.place), ..self }
+    }
+}
+
+fn check_value(value: &Value, depth: usize) -> Result<(), Wrong> {
     if depth > MAX_DEPTH {
-        return Err(format!("nested deeper than {MAX_DEPTH}"));
+        return Err(Wrong::here(format!("nested deeper than {MAX_DEPTH}")));
     }
     match value {
         Value::Null | Value::Bool(_) => Ok(()),
-        Value::String(text) => check_text(text).map_err(|reason| format!("the text {reason}")),
+        Value::String(text) => check_text(text).map_err(|reason| Wrong::here(format!("the text {reason}"))),
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
             (None, None) => Ok(()),
             (Some(small), _) if small.unsigned_abs() <= MAX_EXACT => Ok(()),
-            _ => Err(format!(
+            _ => Err(Wrong::here(format!(
                 "{number} is an integer beyond ±(2^53−1), which RethinkDB would round; send it as text"
-            )),
+            ))),
         },
         Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
-            within(path, &format!("[{index}]"), |path| check_value(item, path, depth + 1))
+            check_value(item, depth + 1).map_err(|wrong| wrong.inside(&format!("[{index}]")))
         }),
         Value::Object(fields) => fields.iter().try_for_each(|(key, field)| {
-            within(path, &format!(".{key}"), |path| {
-                check_text(key).map_err(|reason| format!("the key {reason}"))?;
-                if key == RESERVED_KEY {
-                    return Err("this key is reserved by RethinkDB".into());
-                }
-                check_value(field, path, depth + 1)
-            })
+            check_field(key, field, depth).map_err(|wrong| wrong.inside(&format!(".{}", shown(key))))
         }),
     }
 }
 
-fn within(
-    path: &mut String,
-    step: &str,
-    check: impl FnOnce(&mut String) -> Result<(), String>,
-) -> Result<(), String> {
-    let length = path.len();
-    path.push_str(step);
-    check(path)?;
-    path.truncate(length);
-    Ok(())
+fn check_field(key: &str, field: &Value, depth: usize) -> Result<(), Wrong> {
+    check_text(key).map_err(|reason| Wrong::here(format!("the key {reason}")))?;
+    if key == RESERVED_KEY {
+        return Err(Wrong::here("this key is reserved by RethinkDB"));
+    }
+    check_value(field, depth + 1)
+}
+
+/// A key in a message: on one line, and not long.
+fn shown(key: &str) -> String {
+    const MOST: usize = 60;
+    let end = key.char_indices().nth(MOST).map(|(at, _)| at);
+    plain(&key[..end.unwrap_or(key.len())]) + if end.is_some() { "…" } else { "" }
 }
 
 /// The length of `value` as compact JSON, without writing it anywhere.

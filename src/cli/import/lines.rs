@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::event::{Commit, CommitId, Limits, NewEvent, StreamId, Version};
+use crate::text::plain;
 
 /// Under which commit ids are derived from content.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b0d_2f3c_59a1_5e3a_9f0e_7c4b_1d2a_8e55);
@@ -148,7 +149,7 @@ fn not_an_event(error: &serde_json::Error) -> String {
     let column = error.column();
     let text = error.to_string();
     let reason = text.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&text);
-    format!("not an event: {reason}, at column {column}")
+    format!("not an event: {}, at column {column}", plain(reason))
 }
 
 fn joins(piece: &Piece, stream: StreamId, commit: &Commit, batch: usize, limits: &Limits) -> bool {
