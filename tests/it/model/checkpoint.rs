@@ -14,7 +14,7 @@ use projectord::projection::load;
 use projectord::projector::rebuild_in_place;
 use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
 
-use super::{check, sqlstate};
+use super::{apply, check, claim, sqlstate};
 use crate::support::Project;
 
 #[derive(Debug, Clone)]
@@ -122,17 +122,11 @@ pub(super) async fn agrees() {
                 LogOp::Claim { owner } => {
                     epoch += 1;
                     leases[owner].epoch = epoch;
-                    let claimed: (i64,) = sqlx::query_as("select projectord.claim('seen', 1, $1, $2)")
-                        .bind(owners[owner])
-                        .bind(epoch)
-                        .fetch_one(pool)
-                        .await
-                        .unwrap();
-                    assert_eq!(claimed.0, at);
+                    assert_eq!(claim(pool, "seen", leases[owner]).await.unwrap(), at);
                     model.owner = owner;
                 }
                 LogOp::Apply { owner, limit } => {
-                    let outcome = apply(pool, at, limit, leases[owner]).await;
+                    let outcome = apply(pool, "seen", at, limit, leases[owner]).await;
                     // Where there is nothing to do, nobody is refused.
                     if model.log.len() == model.checkpoint {
                         outcome.unwrap();
@@ -147,7 +141,7 @@ pub(super) async fn agrees() {
                             model.parked.insert(at + 1, model.log[model.checkpoint].0);
                             model.checkpoint += 1;
                         } else {
-                            apply(pool, at, 1, leases[owner]).await.unwrap();
+                            apply(pool, "seen", at, 1, leases[owner]).await.unwrap();
                         }
                     }
                 }
@@ -186,19 +180,6 @@ async fn assert_agrees(project: &Project, model: &Model) {
     let audit = "select checkpoint || ' ' || is_sealed || ' ' || (applied = expected) || ' '
                         || (applied_digest = expected_digest) from projectord.audit()";
     assert_eq!(project.value(audit).await, format!("{} true true true", model.checkpoint));
-}
-
-/// The SQLSTATE where it fails.
-async fn apply(pool: &PgPool, after: i64, limit: i64, lease: Lease) -> Result<(), String> {
-    sqlx::query("select projectord.apply('seen', 1, $1, $2, $3, $4)")
-        .bind(after)
-        .bind(limit)
-        .bind(lease.owner)
-        .bind(lease.epoch)
-        .execute(pool)
-        .await
-        .map(drop)
-        .map_err(|error| sqlstate(&error))
 }
 
 async fn park(pool: &PgPool, after: i64, lease: Lease) {

@@ -2,6 +2,7 @@
 //! one owner; who that is may be believed wrongly; and the checkpoint is moved by the one who claimed it last.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,13 +11,13 @@ use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 use projectord::event::{Commit, NewEvent, StreamId};
-use projectord::lease::{Held, Identity, Lease, keep, leave, release};
+use projectord::lease::{Held, Identity, keep, leave, release};
 use projectord::projection::load;
 use projectord::projector::rebuild_in_place;
 use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
 
-use super::{check, sqlstate};
-use crate::support::Project;
+use super::{apply, check, claim};
+use crate::support::{Project, until};
 
 const NAMES: [&str; 3] = ["a", "b", "ingest"];
 const DAEMONS: usize = 3;
@@ -153,7 +154,10 @@ pub(super) async fn one_owner() {
                     let Some(held) = daemons[daemon].held.iter().find(|it| it.name == "a") else { continue };
                     let newest = (held.lease.epoch, held.lease.owner) == (claimed.epoch, claimed.owner)
                         || held.lease.epoch > claimed.epoch;
-                    let done = claim_and_apply(pool, checkpoint, held.lease).await;
+                    let done = match claim(pool, "a", held.lease).await {
+                        Ok(_) => apply(pool, "a", checkpoint, 1, held.lease).await,
+                        Err(refused) => Err(refused),
+                    };
                     if newest {
                         done.unwrap();
                         claimed = held.lease;
@@ -169,15 +173,17 @@ pub(super) async fn one_owner() {
             assert_eq!(project.value("select count(*) from a.rows").await, checkpoint.to_string());
         }
         // All is well again: everything is owned, once, and no one has much more than another.
-        for _ in 0..6 {
+        // That a daemon has died is known when it was not seen for a moment.
+        until("each has one", Duration::from_secs(10), async || {
             for daemon in &mut daemons {
                 daemon.keep(pool, 0b111).await;
                 for held in daemon.held.extract_if(.., |held| held.hand_over) {
                     release(pool, &held.name, held.lease).await.unwrap();
                 }
             }
-        }
-        assert!(daemons.iter().all(|daemon| daemon.held.len() == 1), "{:?}", leases(pool).await);
+            daemons.iter().all(|daemon| daemon.held.len() == 1)
+        })
+        .await;
     });
 }
 
@@ -211,17 +217,4 @@ async fn set_clock(pool: &PgPool, by: i32) {
     ] {
         sqlx::query(sql).bind(f64::from(by)).execute(pool).await.unwrap();
     }
-}
-
-async fn claim_and_apply(pool: &PgPool, checkpoint: i64, lease: Lease) -> Result<(), String> {
-    let claim = sqlx::query("select projectord.claim('a', 1, $1, $2)").bind(lease.owner).bind(lease.epoch);
-    claim.execute(pool).await.map_err(|error| sqlstate(&error))?;
-    sqlx::query("select projectord.apply('a', 1, $1, 1, $2, $3)")
-        .bind(checkpoint)
-        .bind(lease.owner)
-        .bind(lease.epoch)
-        .execute(pool)
-        .await
-        .map(drop)
-        .map_err(|error| sqlstate(&error))
 }

@@ -7,8 +7,10 @@ mod leases;
 mod store;
 
 use libtest_mimic::Trial;
+use projectord::lease::Lease;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
+use sqlx::PgPool;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -33,6 +35,31 @@ fn check<S: Strategy>(cases: u32, strategy: &S, case: impl AsyncFn(S::Value)) {
         Ok(())
     });
     run.unwrap();
+}
+
+/// Claims a projection's first generation; its checkpoint, or the SQLSTATE of the refusal.
+async fn claim(pool: &PgPool, projection: &str, lease: Lease) -> Result<i64, String> {
+    sqlx::query_scalar("select projectord.claim($1, 1, $2, $3)")
+        .bind(projection)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .fetch_one(pool)
+        .await
+        .map_err(|error| sqlstate(&error))
+}
+
+/// Applies up to `limit` events after the checkpoint; or the SQLSTATE of the refusal.
+async fn apply(pool: &PgPool, projection: &str, after: i64, limit: i64, lease: Lease) -> Result<(), String> {
+    sqlx::query("select projectord.apply($1, 1, $2, $3, $4, $5)")
+        .bind(projection)
+        .bind(after)
+        .bind(limit)
+        .bind(lease.owner)
+        .bind(lease.epoch)
+        .execute(pool)
+        .await
+        .map(drop)
+        .map_err(|error| sqlstate(&error))
 }
 
 /// The SQLSTATE of what the database refused.
