@@ -17,7 +17,7 @@ SLOW = 0.5
 @row("F06", "a backlog, and PostgreSQL at 500 ms a commit", on=(POSTGRES, RETHINK))
 def slow_commits(project: Project) -> None:
     result = project.result
-    appends = project.many(12_000, 720_000, 720_000)
+    appends = project.many(8_000, 720_000, 720_000)
     project.writers.start(project.store_url(), "--writers", "16", "--streams", "400", "--appends", str(appends), rate=1_000_000)
     project.writers.wait(within=1800)
     backlog = project.writers.acknowledged()
@@ -27,7 +27,7 @@ def slow_commits(project: Project) -> None:
     daemon = project.daemon()
     until("it has begun", lambda: project.slowest() > 0, 120)
     before, begun = project.slowest(), time.monotonic()
-    pause(project.many(4, 60, 60))
+    pause(project.many(2, 60, 60))
     slowly = (project.slowest() - before) / (time.monotonic() - begun)
     left = backlog - project.slowest()
     result.fired += left > 0

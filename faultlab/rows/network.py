@@ -35,7 +35,7 @@ def network_gone(project: Project) -> None:
             result.fired += proxy.reset() > 0
             result.recovered(next_commit(project, time.monotonic()), BACK)
     # The seconds of the table in `full`; here enough to be longer than what it takes to notice.
-    lasting = project.many(18, 60, 60)
+    lasting = project.many(10, 60, 60)
     for proxy in proxies:
         begun = time.monotonic()
         proxy.blackhole()

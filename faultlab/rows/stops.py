@@ -17,13 +17,16 @@ TAKEN_OVER = 10.0
 def told_once(project: Project) -> None:
     """SIGTERM under load: exit code 0 within the drain time; the next one goes on."""
     daemon = project.begin()
+    longest = 0.0
     for _ in range(project.many(3, 20, 100)):
         pause(project.random.uniform(0.05, 0.6))
         code, seconds = daemon.stop()
+        longest = max(longest, seconds)
         project.result.fired += 1
         project.result.expect(code == 0 and seconds <= DRAINED, f"SIGTERM under load: {code} after {seconds:.1f} s")
         daemon = project.daemon()
         project.result.recovered(project.caught_up(), 3.0)
+    project.result.note(f"SIGTERM to exit {longest:.2f} s at most")
 
 
 def told_twice(project: Project) -> None:
@@ -97,7 +100,7 @@ def frozen(project: Project) -> None:
         project.caught_up()
         result.recovered(time.monotonic() - begun, TAKEN_OVER)
         project.writers.until_acknowledged(200)
-        pause(max(0.0, 30 - (time.monotonic() - begun)))
+        pause(max(0.0, project.many(10, 30, 30) - (time.monotonic() - begun)))
         seen = len(frozen.log())
         frozen.thaw()
         until("the stale owner says that it is one", lambda: stepped_down(frozen.log()[seen:]), 20)

@@ -25,7 +25,7 @@ def store_killed(project: Project) -> None:
     server = project.rethink
     assert server
     daemon = project.begin()
-    for _ in range(project.many(6, 100, 1000)):
+    for _ in range(project.many(4, 100, 1000)):
         pause(project.random.uniform(0.05, 0.8))
         server.kill()
         result.fired += 1
