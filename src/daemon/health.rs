@@ -1,23 +1,25 @@
-//! Whether this daemon does its part, measured from outside of what it believes: heads read by a session
-//! of its own, checkpoints as the database has them.
+//! Whether this daemon does its part, measured from outside of what it believes: heads read by sessions of
+//! its own, checkpoints as the database has them, on a thread of its own. What hangs the daemon, a handler
+//! that blocks for one, must not hang whoever judges it.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use sqlx::PgPool;
-use tokio::sync::watch;
+use tokio::runtime;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::event::{StreamId, Version};
 use crate::log::Log;
-use crate::postgres::{describe, why};
+use crate::postgres::{Options, describe, why};
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
-use crate::store::RethinkStore;
-use crate::store::rethinkdb::CommitKey;
+use crate::store::rethinkdb::{CommitKey, Server};
+use crate::store::{RethinkStore, Settings};
 
 /// How often to look.
 const LOOK: Duration = Duration::from_secs(3);
@@ -37,13 +39,40 @@ pub(super) struct Health {
 }
 
 /// Looks until it is told to stop, and writes down what it finds: into `health`, and into the daemon's row.
+/// Ends when the thread does.
 pub(super) async fn watch(
-    pool: PgPool,
+    postgres: Options,
+    store: Option<(Server, Settings)>,
     daemon: Uuid,
-    store: Option<RethinkStore>,
+    health: watch::Sender<Health>,
+    shutdown: Shutdown,
+) {
+    let (running, ended) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new().name("health".into()).spawn(move || {
+        let _running = running;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(look(postgres, store, daemon, health, shutdown)),
+            Err(error) => warn!(%error, "cannot watch the daemon's health"),
+        }
+    });
+    match thread {
+        // The sender is dropped with the thread, however it ends.
+        Ok(_) => drop(ended.await),
+        Err(error) => warn!(%error, "cannot watch the daemon's health"),
+    }
+}
+
+/// A connection belongs to the runtime that made it, so these are made here.
+async fn look(
+    postgres: Options,
+    store: Option<(Server, Settings)>,
+    daemon: Uuid,
     health: watch::Sender<Health>,
     mut shutdown: Shutdown,
 ) {
+    let pool = postgres.pool(2);
+    let store = store.map(|(server, settings)| RethinkStore::new(server, settings));
     let mut stalls = Stalls::default();
     while !shutdown.within(LOOK).await {
         let mut reasons = match timeout(PATIENCE, Sample::read(&pool, daemon)).await {

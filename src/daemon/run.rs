@@ -24,6 +24,7 @@ use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate,
 use crate::projection::{Problem, load_all};
 use crate::shutdown::Trigger;
 use crate::store::RethinkStore;
+use crate::store::rethinkdb::Server;
 
 /// When the daemon ends of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,8 @@ pub async fn run(
     fault::arm();
     // What can fail without a network fails first.
     load_all(&config.projections.path).map_err(RunError::Projections)?;
-    let control = options.clone().statement_timeout(Duration::from_secs(30)).pool(6);
+    let patient = options.clone().statement_timeout(Duration::from_secs(30));
+    let control = patient.pool(6);
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
     tokio::select! {
         ready = prepare(&control) => ready?,
@@ -100,18 +102,18 @@ pub async fn run(
         None => ingest::Progress::Complete,
     });
     let bells = Arc::new(Bells::default());
-    let store = match &config.store.url {
+    let server: Option<Server> = match &config.store.url {
         None => None,
         Some(url) => {
-            let server =
-                url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?;
-            Some((RethinkStore::new(server, config.store.settings()), progress))
+            Some(url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?)
         }
     };
+    let settings = config.store.settings();
+    let store = server.clone().map(|server| (RethinkStore::new(server, settings.clone()), progress));
     let who = Identity::of_this_process();
     let (found, _) = watch::channel(health::Health::default());
-    let read_store = store.as_ref().map(|(store, _)| store.clone());
-    let health = health::watch(control.clone(), who.id, read_store, found, shutdown.subscribe());
+    let server = server.map(|server| (server, settings));
+    let health = health::watch(patient, server, who.id, found, shutdown.subscribe());
     let mut fleet = Fleet::new(config.clone(), work, control.clone(), Arc::clone(&bells), store);
     fleet.load().await.map_err(RunError::Projections)?;
     let (held, mut leases) = watch::channel(Vec::new());
