@@ -3,8 +3,14 @@
 create table projectord.generations (
     projection   text not null references projectord.projections (name) on delete cascade,
     generation   bigint not null check (generation > 0),
-    -- What it was built from: schema.sql, handlers and mapping.
+    -- Live: what readers see. Building: on its way there. Retired: what they saw before, fed on so that one
+    -- can go back.
+    state        text not null check (state in ('building', 'live', 'retired')),
+    -- Where its tables are: the projection's own name while it is live, name@generation otherwise.
+    schema_name  name not null,
+    -- What it was built from: schema.sql, handlers and mapping; and each file's own digest.
     fingerprint  text not null,
+    files        jsonb not null default '{}',
     -- The event types that have a handler, as patterns of LIKE.
     handles      text[] not null,
     checkpoint   bigint not null default 0 check (checkpoint >= 0),
@@ -19,8 +25,22 @@ create table projectord.generations (
     epoch        bigint not null default 0,
     -- The log's head when it was created: what a rebuild has to catch up with.
     built_to     bigint not null,
+    -- Stays beside the live one when it has caught up, until somebody has looked.
+    held         boolean not null default false,
+    -- Whether objects outside that depend on the live tables may be left behind.
+    forced       boolean not null default false,
+    -- Building: when it first had everything that was in the log.
+    caught_up_at timestamptz,
+    -- Retired: until when one can go back to it.
+    keep_until   timestamptz,
+    -- Not live: why it is not fed any more, or not swapped in.
+    error        jsonb,
+    events_per_second  double precision not null default 0,
     created_at   timestamptz not null default clock_timestamp(),
     primary key (projection, generation)
 ) with (fillfactor = 50);
+
+create unique index one_live_generation on projectord.generations (projection) where state = 'live';
+create unique index one_building_generation on projectord.generations (projection) where state = 'building';
 
 comment on table projectord.generations is 'Builds of read models and their checkpoints.';

@@ -5,7 +5,9 @@ create function projectord.run_handlers(
     p_after    bigint,
     p_to       bigint,
     p_parked   uuid[],                   -- streams to leave out, or null
-    p_skipped  bigint[]                  -- positions to leave out, or null
+    p_skipped  bigint[],                 -- positions to leave out, or null
+    p_share    integer default null,
+    p_shares   integer default null
 ) returns void language plpgsql as $$
 declare
     -- Where the loop came to, how many events it ran on, and their digests.
@@ -13,9 +15,9 @@ declare
     all_events bigint;
     all_digests bigint;
 begin
-    perform set_config('search_path', quote_ident(p_build.projection) || ', pg_temp', true);
-    execute format('select %I.projectord_apply($1, $2, $3, $4)', p_build.projection)
-       into done using p_after, p_to, p_parked, p_skipped;
+    perform set_config('search_path', quote_ident(p_build.schema_name) || ', pg_temp', true);
+    execute format('select %I.projectord_apply($1, $2, $3, $4, $5, $6)', p_build.schema_name)
+       into done using p_after, p_to, p_parked, p_skipped, p_share, p_shares;
     if done[1] is distinct from p_to then
         raise exception 'a handler of projection % left the batch early', p_build.projection using errcode = 'PJ007';
     end if;
@@ -23,8 +25,17 @@ begin
     reset all;
     all_events := p_build.events + done[2];
     all_digests := (p_build.digest + done[3]) & 4611686018427387903;
-    update projectord.generations g
-       set checkpoint = p_build.checkpoint, events = all_events, digest = all_digests,
-           seal = projectord.seal(p_build.generation, p_build.checkpoint, all_events, all_digests)
-     where g.projection = p_build.projection and g.generation = p_build.generation;
+    if p_share is null then
+        update projectord.generations g
+           set checkpoint = p_build.checkpoint, events = all_events, digest = all_digests,
+               seal = projectord.seal(p_build.generation, p_build.checkpoint, all_events, all_digests)
+         where g.projection = p_build.projection and g.generation = p_build.generation;
+    else
+        update projectord.shares s set checkpoint = p_build.checkpoint, events = all_events, digest = all_digests
+         where s.projection = p_build.projection and s.generation = p_build.generation and s.share = p_share;
+    end if;
+    if p_build.state <> 'live' then
+        -- Rows and checkpoint are lost together, if they are: then the batch is applied again.
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
 end $$;

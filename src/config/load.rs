@@ -228,6 +228,9 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
         "it must be 1 to 1000".into(),
     );
     check("projector.max_batch", config.projector.max_batch > 0, "it must be at least 1".into());
+    check("rebuild.workers", (1..=64).contains(&config.rebuild.workers), "it must be 1 to 64".into());
+    let share = config.rebuild.max_share;
+    check("rebuild.max_share", share > 0.0 && share <= 1.0, format!("{share} is not above 0 and at most 1"));
     check("ingest.batch_events", config.ingest.batch_events > 0, "it must be at least 1".into());
     check("ingest.batch_bytes", config.ingest.batch_bytes > 0, "it must be at least 1".into());
     for (key, duration) in [
@@ -235,6 +238,7 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
         ("projector.batch_time", config.projector.batch_time),
         ("projector.batch_timeout", config.projector.batch_timeout),
         ("projector.poll_interval", config.projector.poll_interval),
+        ("rebuild.keep_old", config.rebuild.keep_old),
         ("ingest.sweep_interval", config.ingest.sweep_interval),
         ("ingest.sweep_window", config.ingest.sweep_window),
         ("ingest.full_pass_interval", config.ingest.full_pass_interval),

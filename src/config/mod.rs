@@ -16,7 +16,7 @@ pub use secret::SecretUrl;
 
 use crate::event::Limits;
 use crate::ingest;
-use crate::projector::{self, OnChange};
+use crate::projector::{self, OnChange, RebuildConfig};
 use crate::store::Settings;
 
 /// Everything that can be configured.
@@ -33,6 +33,8 @@ pub struct Config {
     pub ingest: ingest::Config,
     /// Applying the log to read models.
     pub projector: projector::Config,
+    /// Building read models anew.
+    pub rebuild: RebuildConfig,
     /// What the daemon says of itself.
     pub log: Logging,
     /// How it ends.

@@ -11,7 +11,7 @@ use crate::event::Position;
 use crate::ingest;
 use crate::log::Log;
 use crate::postgres::describe;
-use crate::projector::{Progress, State};
+use crate::projector::{Build, Progress, State};
 
 /// How often to look at what other daemons do.
 const LOOK: Duration = Duration::from_millis(100);
@@ -42,13 +42,16 @@ pub(super) async fn wait(
     let mut halted = Vec::new();
     for (name, mut progress) in projections {
         let settled = progress.wait_for(|progress| match progress.state {
-            Some(State::Paused | State::Halted) => true,
+            Some(State::Paused) => true,
+            _ if progress.build == Build::UnderWay => false,
+            Some(State::Halted) => true,
             Some(_) => progress.checkpoint >= target,
             None => false,
         });
+        let goes_on = |it: &Progress| it.state != Some(State::Halted) && it.build != Build::Failed;
         let is_halted = tokio::select! {
             // A projector that ended without a word has panicked.
-            settled = settled => !settled.is_ok_and(|progress| progress.state != Some(State::Halted)),
+            settled = settled => !settled.is_ok_and(|progress| goes_on(&progress)),
             others = others_did_it(pool, daemon, &name, target) => others.map_err(|error| describe(&error))?,
         };
         if is_halted {
@@ -88,10 +91,13 @@ async fn others_did_it(
 ) -> Result<bool, sqlx::Error> {
     loop {
         let state: Option<(String, i64)> = sqlx::query_as(
-            "select p.state, coalesce(g.checkpoint, 0) from projectord.projections p
+            "select case when p.rebuild_error is not null or b.error is not null then 'halted' else p.state end,
+                    coalesce(g.checkpoint, 0)
+               from projectord.projections p
                join projectord.leases l on l.name = p.name and l.owner <> $2
                left join projectord.generations g on g.projection = p.name and g.generation = p.generation
-              where p.name = $1 and not pg_try_advisory_xact_lock(hashtextextended(l.owner::text, 0))",
+               left join projectord.generations b on b.projection = p.name and b.state = 'building' and not b.held
+              where p.name = $1 and (b.generation is null or b.error is not null) and not pg_try_advisory_xact_lock(hashtextextended(l.owner::text, 0))",
         )
         .bind(name)
         .bind(daemon)

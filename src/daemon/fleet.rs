@@ -14,8 +14,8 @@ use super::bells::Bells;
 use crate::config::Config;
 use crate::ingest::{self, Ingest};
 use crate::lease::{Held, INGEST, Lease, release};
-use crate::projection::{Problem, Projection, load_all};
-use crate::projector::{Progress, Projector, known, refuse};
+use crate::projection::{Definition, Problem, load_all};
+use crate::projector::{Pace, Progress, Projector, Settings, known, refuse};
 use crate::shutdown::Trigger;
 use crate::store::RethinkStore;
 
@@ -31,7 +31,8 @@ pub(super) struct Fleet {
     control: PgPool,
     bells: Arc<Bells>,
     store: Option<(RethinkStore, watch::Sender<ingest::Progress>)>,
-    projections: HashMap<String, Projection>,
+    pace: Pace,
+    projections: HashMap<String, Definition>,
     progress: HashMap<String, watch::Sender<Progress>>,
     /// What the leases allow.
     held: HashMap<String, Held>,
@@ -58,6 +59,7 @@ impl Fleet {
         store: Option<(RethinkStore, watch::Sender<ingest::Progress>)>,
     ) -> Self {
         Self {
+            pace: Pace::new(config.rebuild.max_share),
             config,
             work,
             control,
@@ -227,11 +229,15 @@ impl Fleet {
             let projector = Projector::new(
                 projection.clone(),
                 lease,
-                self.config.projector.clone(),
-                self.config.projections.on_change,
+                Settings {
+                    config: self.config.projector.clone(),
+                    rebuild: self.config.rebuild.clone(),
+                    on_change: self.config.projections.on_change,
+                },
                 self.work.clone(),
                 self.bells.log.bell(),
                 self.bells.control.bell(),
+                self.pace.clone(),
                 self.progress.entry(name.to_owned()).or_default().clone(),
                 shutdown.subscribe(),
             );

@@ -2,13 +2,18 @@
 //! dispatches by type. It answers how far it came, so that nothing can leave it early unseen, and what it
 //! ran on. No templating: an event's data are variables, never text of the program.
 
-use super::{Handler, Pattern, Projection, sql};
+use super::{Definition, Handler, Pattern, sql};
 
 /// The largest digest: 2^62 - 1.
 const DIGEST: i64 = (1 << 62) - 1;
 
-/// The function that applies a range of the log to the read model, and where its lines came from.
-#[derive(Debug, Clone)]
+/// What the function takes: a range of positions, streams and positions to leave out, and a share of all
+/// streams with the number of shares (as `projectord.share_of` has it).
+const ARGUMENTS: &str = "bigint, bigint, uuid[], bigint[], integer, integer";
+
+/// The function that applies a range of the log to the read model, and where its lines came from; the latter
+/// is not known of one that was compiled from other files than there are now.
+#[derive(Debug, Clone, Default)]
 pub struct Compiled {
     /// `create function projectord_apply …`, to be run with the read model's schema on the path.
     pub sql: String,
@@ -23,8 +28,16 @@ struct Source {
     lines: usize,
 }
 
+/// Where the events are.
+const LOG: &str = "projectord.events";
+
 /// Compiles a projection.
-pub fn compile(projection: &Projection) -> Compiled {
+pub fn compile(projection: &Definition) -> Compiled {
+    compile_over(projection, LOG)
+}
+
+/// Compiles a projection to read its events from another table than the log, with the same columns.
+pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
     let mut body = Body::default();
     body.line("declare");
     body.line("    event record;");
@@ -33,12 +46,13 @@ pub fn compile(projection: &Projection) -> Compiled {
     body.line("begin");
     body.line("    for event in");
     body.line("        select position, stream_id, stream_type, version, type, data, metadata, recorded_at");
-    body.line("          from projectord.events");
+    body.line(&format!("          from {events}"));
     body.line(&format!(
         "         where position > $1 and position <= $2{}",
         type_filter(&projection.handlers)
     ));
     body.line("           and ($3 is null or stream_id <> all($3)) and ($4 is null or position <> all($4))");
+    body.line("           and ($6 is null or (uuid_hash_extended(stream_id, 0) & 1073741823) % $6 = $5)");
     body.line("         order by position");
     body.line("    loop");
     // Before the handlers, which may change the variable `event`. Summed modulo 2^62, so that it cannot
@@ -68,7 +82,7 @@ pub fn compile(projection: &Projection) -> Compiled {
     body.line("end");
     let tag = body.unused_tag();
     let sql = format!(
-        "create function projectord_apply(bigint, bigint, uuid[], bigint[]) returns bigint[] language plpgsql security definer as {tag}\n{}{tag}",
+        "create function projectord_apply({ARGUMENTS}) returns bigint[] language plpgsql security definer as {tag}\n{}{tag}",
         body.text
     );
     Compiled { sql, sources: body.sources }
@@ -190,12 +204,14 @@ mod tests {
         }
     }
 
-    fn projection(handlers: Vec<Handler>) -> Projection {
-        Projection {
+    fn projection(handlers: Vec<Handler>) -> Definition {
+        Definition {
             name: "p".into(),
             folder: "p".into(),
             description: None,
             on_error: super::super::OnError::Halt,
+            partition: None,
+            row_stream: None,
             schema_sql: String::new(),
             handlers,
         }
@@ -237,7 +253,7 @@ mod tests {
             projection(vec![handler("A.sql", &["A"], "perform 2;")]),
             projection(vec![handler("A.sql", &["B"], "perform 1;")]),
             projection(vec![handler("A.sql", &["A", "B"], "perform 1;")]),
-            Projection { schema_sql: "create table t ();".into(), ..base.clone() },
+            Definition { schema_sql: "create table t ();".into(), ..base.clone() },
         ] {
             prints.push(changed.fingerprint());
         }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{self, Manifest};
-use super::{Handler, Pattern, Problem, Projection, sql};
+use super::{Definition, Handler, Pattern, Problem, sql};
 
 const SCHEMA: &str = "schema.sql";
 const MANIFEST: &str = "projection.toml";
@@ -17,7 +17,7 @@ const RESERVED: [&str; 6] = ["public", "information_schema", "ingest", "owner", 
 ///
 /// # Errors
 /// When `path` itself cannot be read.
-pub fn load_all(path: &Path) -> Result<(Vec<Projection>, Vec<Problem>), Problem> {
+pub fn load_all(path: &Path) -> Result<(Vec<Definition>, Vec<Problem>), Problem> {
     let entries = fs::read_dir(path)
         .map_err(|error| Problem::new(path, format!("cannot read projections: {error}")))?;
     let mut folders: Vec<PathBuf> = entries
@@ -39,7 +39,7 @@ pub fn load_all(path: &Path) -> Result<(Vec<Projection>, Vec<Problem>), Problem>
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
-pub fn load(folder: &Path) -> Result<Projection, Vec<Problem>> {
+pub fn load(folder: &Path) -> Result<Definition, Vec<Problem>> {
     let mut problems = Vec::new();
     let name = file_name(folder);
     if let Err(message) = check_name(&name) {
@@ -63,11 +63,13 @@ pub fn load(folder: &Path) -> Result<Projection, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Projection {
+    Ok(Definition {
         name,
         folder: folder.to_owned(),
         description: manifest.description,
         on_error: manifest.on_error,
+        partition: manifest.partition,
+        row_stream: manifest.row_stream,
         schema_sql,
         handlers,
     })

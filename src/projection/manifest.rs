@@ -15,12 +15,45 @@ pub enum OnError {
     Park,
 }
 
+/// What a projection's rows do not cross, so that several workers can build them side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Partition {
+    /// No two streams' events touch the same row.
+    Stream,
+}
+
+/// The column that holds the stream which a row was made of, as `table.column`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RowStream {
+    /// The table.
+    pub table: String,
+    /// Its column.
+    pub column: String,
+}
+
+impl TryFrom<String> for RowStream {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.split('.').collect::<Vec<_>>().as_slice() {
+            [table, column] if !table.is_empty() && !column.is_empty() => {
+                Ok(Self { table: (*table).into(), column: (*column).into() })
+            }
+            _ => Err(format!("row_stream is a table and a column, as in \"orders.id\", and not {text:?}")),
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
     pub(super) description: Option<String>,
     #[serde(default)]
     pub(super) on_error: OnError,
+    pub(super) partition: Option<Partition>,
+    pub(super) row_stream: Option<RowStream>,
     /// Event type or glob → file.
     #[serde(default)]
     pub(super) on: BTreeMap<String, String>,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! projections/orders/
-//!   projection.toml     optional: description, on_error, [on] event types → files
+//!   projection.toml     optional: description, on_error, partition, row_stream, [on] event types → files
 //!   schema.sql          the read model's tables and indexes
 //!   OrderCreated.sql    runs once for each event of that type
 //! ```
@@ -15,20 +15,21 @@ mod pattern;
 mod problem;
 mod sql;
 
-pub(crate) use compile::compile_alone;
 pub use compile::{Compiled, compile};
+pub(crate) use compile::{compile_alone, compile_over};
 pub use folder::{load, load_all};
-pub use manifest::OnError;
+pub use manifest::{OnError, Partition, RowStream};
 pub use pattern::Pattern;
 pub use problem::Problem;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
 /// A projection, read from its folder and found to be well-formed.
 #[derive(Debug, Clone)]
-pub struct Projection {
+pub struct Definition {
     /// Its name: the folder's, and the schema's that readers use.
     pub name: String,
     /// The folder.
@@ -37,6 +38,10 @@ pub struct Projection {
     pub description: Option<String>,
     /// What to do when a handler fails.
     pub on_error: OnError,
+    /// What its rows do not cross, where its author says so.
+    pub partition: Option<Partition>,
+    /// Where the stream of a row is to be found.
+    pub row_stream: Option<RowStream>,
     /// `schema.sql`.
     pub schema_sql: String,
     /// Its handlers, in order of their files' names.
@@ -54,10 +59,12 @@ pub struct Handler {
     pub sql: String,
 }
 
-impl Projection {
+impl Definition {
     /// Whether nothing that a projector goes by is different.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.fingerprint() == other.fingerprint() && self.on_error == other.on_error
+        self.fingerprint() == other.fingerprint()
+            && self.on_error == other.on_error
+            && self.partition == other.partition
     }
 
     /// The event types that have a handler, as patterns of SQL's LIKE.
@@ -80,6 +87,25 @@ impl Projection {
             add(&handler.sql);
             handler.on.iter().for_each(|pattern| add(pattern.as_str()));
         }
-        hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        hex(hash)
     }
+
+    /// A digest of each file that rows depend on, by name; of `projection.toml` only the mapping.
+    pub fn files(&self) -> BTreeMap<String, String> {
+        let digest = |text: &str| hex(Sha256::new().chain_update(text));
+        let mapping: Vec<String> = self
+            .handlers
+            .iter()
+            .flat_map(|handler| handler.on.iter().map(|on| format!("{on:?} {}", handler.file)))
+            .collect();
+        let mut files: BTreeMap<String, String> =
+            self.handlers.iter().map(|handler| (handler.file.clone(), digest(&handler.sql))).collect();
+        files.insert("schema.sql".into(), digest(&self.schema_sql));
+        files.insert("[on] in projection.toml".into(), digest(&mapping.join("\n")));
+        files
+    }
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,51 +1,166 @@
-//! A batch: sent, looked for where its answer is lost, made smaller where an event in it fails.
+//! The log applied to one generation of a read model, a batch at a time: sent, looked for where its answer is
+//! lost, made smaller where an event in it fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::ConnectOptions;
-use tracing::{info, warn};
+use sqlx::{ConnectOptions, PgPool};
+use tracing::warn;
 
-use super::Failure;
+use super::batch::BatchSize;
 use super::failure::FailedEvent;
 use super::parked::Fence;
-use super::run::{Projector, Turn};
+use super::{Config, Failure};
 use crate::event::Position;
 use crate::fault;
-use crate::postgres::{Class, bounded, classify};
-use crate::projection::OnError;
+use crate::lease::Lease;
+use crate::postgres::{Class, bounded, classify, describe};
+use crate::projection::{Compiled, OnError};
 use crate::sabotage::{Bug, has};
+use crate::shutdown::Shutdown;
 
 /// How long a batch may be without an answer before it is looked for.
 const LOOK_FOR_BATCH: Duration = Duration::from_secs(4);
+/// How often a batch is tried again after a deadlock or the like before that counts as an error.
+const MOST_AGAIN: u32 = 20;
+/// The longest wait before that.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-impl Projector {
+/// Applies events to one generation, or to one share of its streams.
+#[derive(Debug, Clone)]
+pub(super) struct Applier {
+    pub(super) pool: PgPool,
+    pub(super) projection: String,
+    pub(super) generation: i64,
+    /// Of a build that several workers share.
+    pub(super) share: Option<i32>,
+    pub(super) lease: Lease,
+    /// Where the handlers' lines are; for what failed.
+    pub(super) compiled: Compiled,
+    pub(super) on_error: OnError,
+    pub(super) config: Config,
+    pub(super) batch: BatchSize,
+    /// How often this batch was tried again.
+    pub(super) again: u32,
+}
+
+/// What came of a batch.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The checkpoint is there now, and the log's head was here.
+    Moved { to: Position, head: Position },
+    /// Nothing was applied: the next one may be, or is smaller.
+    Again,
+    /// Somebody else moves the checkpoint.
+    Fenced,
+    /// The event after the checkpoint cannot be applied.
+    Failed(Failure),
+}
+
+impl Applier {
+    /// One batch after the checkpoint, up to `last` at the most.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not do its part: then what was committed must be read again.
+    pub(super) async fn step(
+        &mut self,
+        checkpoint: Position,
+        last: Option<Position>,
+        shutdown: &mut Shutdown,
+    ) -> Result<Step, sqlx::Error> {
+        let begun = Instant::now();
+        let error = match self.apply(checkpoint, last).await {
+            Ok((to, head)) => {
+                self.again = 0;
+                if to > checkpoint {
+                    self.batch.took(to.0 - checkpoint.0, begun.elapsed());
+                }
+                return Ok(Step::Moved { to, head });
+            }
+            Err(error) => error,
+        };
+        let class = classify(&error);
+        match class {
+            Class::Away => Err(error),
+            Class::Fenced => Ok(Step::Fenced),
+            Class::Again if self.again < MOST_AGAIN => {
+                self.again += 1;
+                warn!(%checkpoint, error = %describe(&error), "batch rolled back; trying it again");
+                shutdown.within(AGAIN_AFTER.mul_f64(fastrand::f64())).await;
+                Ok(Step::Again)
+            }
+            Class::Again | Class::Statement => match self.isolate(checkpoint, &error).await? {
+                None => Ok(Step::Again),
+                Some(failure) if class == Class::Statement && self.may_park(&failure) => {
+                    warn!(reason = %failure, "parked the event, and what follows in its stream");
+                    fault::point("park-before");
+                    let to = self.fence(checkpoint).park(&failure).await?;
+                    fault::point("park-after");
+                    Ok(Step::Moved { to, head: to.next() })
+                }
+                Some(failure) if has(Bug::ErrorSkipped) => {
+                    let to = self.fence(checkpoint).park(&failure).await?;
+                    sqlx::query("delete from projectord.parked").execute(&self.pool).await?;
+                    Ok(Step::Moved { to, head: to.next() })
+                }
+                Some(failure) => Ok(Step::Failed(failure)),
+            },
+        }
+    }
+
+    /// From here on only this owner, in this epoch, moves the checkpoint; where it stands.
+    pub(super) async fn claim(&self) -> Result<Position, sqlx::Error> {
+        let claim = sqlx::query_as("select projectord.claim($1, $2, $3, $4)")
+            .bind(&self.projection)
+            .bind(self.generation)
+            .bind(self.lease.owner)
+            .bind(self.lease.epoch)
+            .fetch_one(&self.pool);
+        let (checkpoint,): (i64,) = bounded(claim).await?;
+        Ok(Position::from_sql(checkpoint))
+    }
+
+    pub(super) fn fence(&self, checkpoint: Position) -> Fence<'_> {
+        Fence {
+            pool: &self.pool,
+            projection: &self.projection,
+            generation: self.generation,
+            share: self.share,
+            checkpoint,
+            lease: self.lease,
+        }
+    }
+
     /// One batch, in one statement. The rows and the checkpoint are committed together or not at all.
-    pub(super) async fn apply(
+    async fn apply(
         &self,
-        generation: i64,
         after: Position,
+        last: Option<Position>,
     ) -> Result<(Position, Position), sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
-        let limit = i64::try_from(self.batch.get()).unwrap_or(i64::MAX);
+        let room = last.map_or(u64::MAX, |last| last.0.saturating_sub(after.0));
+        let limit = i64::try_from(self.batch.get().min(room)).unwrap_or(i64::MAX);
         let apply = if has(Bug::CheckpointAfter) || has(Bug::CheckpointBefore) {
             "call projectord.torn_apply($1, $2, $3, $4, $5, $6, null, null)"
         } else {
-            "select new_checkpoint, head from projectord.apply($1, $2, $3, $4, $5, $6)"
+            "select new_checkpoint, head from projectord.apply($1, $2, $3, $4, $5, $6, $7)"
         };
-        let query = sqlx::query_as(apply)
-            .bind(&self.projection.name)
-            .bind(generation)
+        let mut query = sqlx::query_as(apply)
+            .bind(&self.projection)
+            .bind(self.generation)
             .bind(after.to_sql())
             .bind(limit)
             .bind(self.lease.owner)
-            .bind(self.lease.epoch)
-            .fetch_one(&mut *connection);
+            .bind(self.lease.epoch);
+        if apply.contains("$7") {
+            query = query.bind(self.share);
+        }
+        let query = query.fetch_one(&mut *connection);
         // The server cancels a batch that takes too long; this is for a server that does not answer.
         let patience = self.config.batch_timeout + Duration::from_secs(10);
         fault::point("batch-before");
         let answered = tokio::select! {
             done = query => Some(done),
-            () = self.batch_is_lost(generation, after) => None,
+            () = self.batch_is_lost(after) => None,
             () = tokio::time::sleep(patience) => None,
         };
         match answered {
@@ -65,20 +180,28 @@ impl Projector {
     }
 
     /// Ends when a batch that has been sent is not under way: its answer, or the batch itself, was lost with
-    /// the connection. A batch under way has its generation's row locked; asked for by a session of its own.
-    async fn batch_is_lost(&self, generation: i64, after: Position) {
+    /// the connection. A batch under way has its checkpoint's row locked; asked for by a session of its own.
+    async fn batch_is_lost(&self, after: Position) {
         loop {
             tokio::time::sleep(LOOK_FOR_BATCH).await;
             let look = async {
                 let mut session = self.pool.connect_options().connect().await?;
-                sqlx::query_as::<_, (i64,)>(
-                    "select checkpoint from projectord.generations
-                      where projection = $1 and generation = $2 for update skip locked",
-                )
-                .bind(&self.projection.name)
-                .bind(generation)
-                .fetch_optional(&mut session)
-                .await
+                let sql = match self.share {
+                    None => {
+                        "select checkpoint from projectord.generations
+                          where projection = $1 and generation = $2 and $3::integer is null for update skip locked"
+                    }
+                    Some(_) => {
+                        "select checkpoint from projectord.shares
+                          where projection = $1 and generation = $2 and share = $3 for update skip locked"
+                    }
+                };
+                sqlx::query_as::<_, (i64,)>(sql)
+                    .bind(&self.projection)
+                    .bind(self.generation)
+                    .bind(self.share)
+                    .fetch_optional(&mut session)
+                    .await
             };
             // Where nobody answers a new session either, the wait for the old one has a bound.
             if let Ok(Ok(Some(_))) = tokio::time::timeout(LOOK_FOR_BATCH, look).await {
@@ -89,7 +212,7 @@ impl Projector {
     }
 
     /// Makes the batch smaller, until the event that fails stands alone: then that is the failure.
-    pub(super) async fn isolate(
+    async fn isolate(
         &mut self,
         checkpoint: Position,
         error: &sqlx::Error,
@@ -116,7 +239,7 @@ impl Projector {
             stream_id,
             version,
         });
-        let name = &self.projection.name;
+        let name = &self.projection;
         failure.hint.get_or_insert(format!(
             "correct the handler and reload, or repair the cause and: projectord resume {name}"
         ));
@@ -124,44 +247,10 @@ impl Projector {
     }
 
     /// Whether parking can help. A table that is missing, or a right, fails for every event alike.
-    pub(super) fn may_park(&self, failure: &Failure) -> bool {
+    fn may_park(&self, failure: &Failure) -> bool {
         let code = failure.sqlstate.as_deref().unwrap_or("");
-        self.projection.on_error == OnError::Park
+        self.on_error == OnError::Park
             && failure.event.is_some()
             && ["21", "22", "23", "P0", "57014"].iter().any(|class| code.starts_with(class))
-    }
-
-    pub(super) fn fence(&self, generation: i64, checkpoint: Position) -> Fence<'_> {
-        let projection = self.projection.name.as_str();
-        Fence { pool: &self.pool, projection, generation, checkpoint, lease: self.lease }
-    }
-
-    /// Applies parked events that somebody asked for, each in a transaction of its own, until one fails.
-    pub(super) async fn retry_parked(
-        &mut self,
-        generation: i64,
-        checkpoint: Position,
-    ) -> Result<Option<Turn>, sqlx::Error> {
-        loop {
-            let fence = self.fence(generation, checkpoint);
-            let Some((position, stream)) = bounded(fence.next_to_retry()).await? else {
-                return Ok(None);
-            };
-            if self.shutdown.is_requested() {
-                return Ok(Some(Turn::Stop));
-            }
-            match fence.retry(position, stream).await {
-                Ok(()) => info!(%position, %stream, "parked event applied"),
-                Err(error) => match classify(&error) {
-                    Class::Away | Class::Again => return Err(error),
-                    Class::Fenced => return Ok(Some(Turn::Reread)),
-                    Class::Statement => {
-                        let failure = Failure::of(&error, &self.compiled);
-                        warn!(%position, %stream, reason = %failure, "parked event failed again");
-                        fence.retry_failed(position, stream, &failure).await?;
-                    }
-                },
-            }
-        }
     }
 }

@@ -73,9 +73,11 @@ impl Failure {
 }
 
 /// The line that PostgreSQL's context names: `PL/pgSQL function
-/// projectord_apply(bigint,bigint,uuid[],bigint[]) line 12 at SQL statement`. Only to show a reader the place; where it says nothing, nothing is shown.
+/// projectord_apply(bigint,bigint,…) line 12 at SQL statement`. Only to show a reader the place; where it says
+/// nothing, nothing is shown.
 fn body_line(context: &str) -> Option<usize> {
-    let (_, rest) = context.split_once("projectord_apply(bigint,bigint,uuid[],bigint[])")?;
+    let (_, rest) = context.split_once("projectord_apply(")?;
+    let (_, rest) = rest.split_once(')')?;
     rest.split_whitespace().find_map(|word| word.parse().ok())
 }
 

@@ -6,8 +6,12 @@
 mod apply;
 mod batch;
 mod bell;
+mod build;
+mod check;
 mod failure;
-mod generation;
+mod feeder;
+mod feeders;
+mod pace;
 mod parked;
 mod rate;
 mod record;
@@ -20,11 +24,43 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use bell::{Bell, Ringer};
+pub use build::{Beside, Generation, GenerationError, build_beside, rebuild_in_place};
+pub use check::check_sql;
 pub use failure::Failure;
-pub use generation::{Generation, GenerationError, check_sql, rebuild_in_place};
-pub use record::{Record, Wanted, known, refuse};
+pub use pace::Pace;
+pub use record::{Rebuild, Record, Wanted, known, refuse};
 pub use run::Projector;
-pub use state::{Progress, State};
+pub use state::{Build, Progress, State};
+
+/// What a projector goes by.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// How batches are cut.
+    pub config: Config,
+    /// How generations are built and replaced.
+    pub rebuild: RebuildConfig,
+    /// What to do with rows that other files made.
+    pub on_change: OnChange,
+}
+
+/// `[rebuild]`: how a generation is built beside the live one, and what becomes of that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RebuildConfig {
+    /// How many workers share a build of a projection that declares `partition = "stream"`.
+    pub workers: u32,
+    /// The part of the time that a build may take while a live projection is late.
+    pub max_share: f64,
+    /// How long the rows that were replaced are kept, and fed, so that one can go back to them.
+    #[serde(with = "humantime_serde")]
+    pub keep_old: Duration,
+}
+
+impl Default for RebuildConfig {
+    fn default() -> Self {
+        Self { workers: 2, max_share: 0.5, keep_old: Duration::from_secs(3600) }
+    }
+}
 
 /// `[projector]`: how batches are cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +94,7 @@ impl Default for Config {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChange {
-    /// Drop and replay.
+    /// Build anew, beside the rows that there are.
     #[default]
     Rebuild,
     /// Halt, until the old files are back or somebody asks for a rebuild.

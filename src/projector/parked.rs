@@ -15,6 +15,8 @@ pub(super) struct Fence<'a> {
     pub(super) pool: &'a PgPool,
     pub(super) projection: &'a str,
     pub(super) generation: i64,
+    /// Of a build that several workers share.
+    pub(super) share: Option<i32>,
     pub(super) checkpoint: Position,
     pub(super) lease: Lease,
 }
@@ -22,12 +24,13 @@ pub(super) struct Fence<'a> {
 impl Fence<'_> {
     /// Sets aside the event after the checkpoint, and moves the checkpoint over it.
     pub(super) async fn park(&self, failure: &Failure) -> Result<Position, sqlx::Error> {
-        sqlx::query("select projectord.park($1, $2, $3, $4, $5, $6)")
+        sqlx::query("select projectord.park($1, $2, $3, $4, $5, $6, $7)")
             .bind(self.projection)
             .bind(self.generation)
             .bind(self.checkpoint.to_sql())
             .bind(self.lease.owner)
             .bind(self.lease.epoch)
+            .bind(self.share)
             .bind(Json(failure))
             .execute(self.pool)
             .await?;

@@ -27,19 +27,78 @@ impl Wanted {
     }
 }
 
+/// A rebuild that an operator asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebuild {
+    /// Beside the live rows, whose place it takes when it has caught up.
+    Beside,
+    /// Beside the live rows, until somebody has looked at it.
+    Held,
+    /// In the place of the live rows.
+    InPlace,
+}
+
+impl Rebuild {
+    /// As in the column.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Beside => "beside",
+            Self::Held => "held",
+            Self::InPlace => "in_place",
+        }
+    }
+}
+
 /// A projection as its row says.
 #[derive(Debug, Clone, FromRow)]
 pub struct Record {
     wanted: String,
-    /// Whether an operator asked for a rebuild that has not begun.
-    pub rebuild_wanted: bool,
+    rebuild_wanted: Option<String>,
+    /// Whether the rebuild that is wanted may leave dependants behind.
+    pub rebuild_forced: bool,
+    /// Why one that was wanted could not begin.
+    pub rebuild_error: Option<Json<Failure>>,
     /// Why it is halted; cleared by whoever resumes it.
     pub error: Option<Json<Failure>>,
     /// The generation that readers see; 0 before the first.
     pub generation: i64,
+    /// Files that an operator went back from.
+    pub declined: Option<String>,
     /// What that generation was built from.
     pub fingerprint: Option<String>,
     built_to: Option<i64>,
+    /// What the generation that is being built is built from.
+    pub building: Option<String>,
+}
+
+/// A generation that readers do not see.
+#[derive(Debug, Clone, FromRow)]
+pub(super) struct Aside {
+    pub(super) generation: i64,
+    pub(super) state: String,
+    pub(super) fingerprint: String,
+    pub(super) held: bool,
+    pub(super) built_to: i64,
+    pub(super) shares: i64,
+    pub(super) error: Option<Json<Failure>>,
+    /// Retired, and nobody wants to go back to it any more.
+    pub(super) is_over: bool,
+}
+
+impl Aside {
+    /// Those of a projection.
+    pub(super) async fn read(pool: &PgPool, name: &str) -> Result<Vec<Self>, sqlx::Error> {
+        sqlx::query_as(
+            "select generation, state, fingerprint, held, built_to, error,
+                    coalesce(keep_until <= clock_timestamp(), false) as is_over,
+                    (select count(*) from projectord.shares s
+                      where s.projection = g.projection and s.generation = g.generation) as shares
+               from projectord.generations g where projection = $1 and state <> 'live' order by generation",
+        )
+        .bind(name)
+        .fetch_all(pool)
+        .await
+    }
 }
 
 impl Record {
@@ -53,7 +112,9 @@ impl Record {
             .execute(pool)
             .await?;
         sqlx::query_as(
-            "select p.wanted, p.rebuild_wanted, p.error, p.generation, g.fingerprint, g.built_to
+            "select p.wanted, p.rebuild_wanted, p.rebuild_forced, p.rebuild_error, p.error, p.generation, p.declined, g.fingerprint,
+                    g.built_to, (select b.fingerprint from projectord.generations b
+                                  where b.projection = p.name and b.state = 'building') as building
                from projectord.projections p
                left join projectord.generations g on g.projection = p.name and g.generation = p.generation
               where p.name = $1",
@@ -66,6 +127,13 @@ impl Record {
     /// What an operator wants.
     pub fn wanted(&self) -> Wanted {
         if self.wanted == "paused" { Wanted::Paused } else { Wanted::Running }
+    }
+
+    /// The rebuild that an operator asked for, and that has not begun.
+    pub fn rebuild_wanted(&self) -> Option<Rebuild> {
+        [Rebuild::Beside, Rebuild::Held, Rebuild::InPlace]
+            .into_iter()
+            .find(|how| self.rebuild_wanted.as_deref() == Some(how.as_str()))
     }
 
     /// Where the log's head was when the generation was made.
@@ -98,6 +166,19 @@ pub(super) async fn write_state(
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// Writes down why a rebuild that is wanted cannot begin.
+pub(super) async fn refuse_rebuild(pool: &PgPool, name: &str, failure: &Failure) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update projectord.projections set rebuild_wanted = null, rebuild_forced = false, rebuild_error = $2
+          where name = $1",
+    )
+    .bind(name)
+    .bind(Json(failure))
+    .execute(pool)
+    .await
+    .map(drop)
 }
 
 /// Writes down that a projection's files cannot be used, unless another daemon can use its own. Only told,

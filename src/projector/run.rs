@@ -4,45 +4,47 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use tokio::sync::watch;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
+use super::apply::{Applier, Step};
 use super::batch::BatchSize;
-use super::generation::{GenerationError, rebuild_in_place};
+use super::build::{Beside, GenerationError, build_beside, rebuild_in_place};
+use super::feeder::Feeder;
+use super::feeders::Feeders;
 use super::rate::Rate;
-use super::record::{Record, Wanted};
-use super::{Bell, Config, Failure, OnChange, Progress, State};
+use super::record::{Aside, Rebuild, Record, Wanted, refuse_rebuild};
+use super::{Bell, Build, Failure, OnChange, Pace, Progress, Settings, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
-use crate::fault;
 use crate::lease::{Lease, note_refused};
 use crate::postgres::{Class, bounded, classify, describe, why};
-use crate::projection::{Compiled, Projection, compile};
-use crate::sabotage::{Bug, has};
+use crate::projection::{Compiled, Definition, compile};
 use crate::shutdown::Shutdown;
 
-/// How often a batch is tried again after a deadlock or the like before that counts as an error.
-const MOST_AGAIN: u32 = 20;
-/// The longest wait before that.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// A batch that took longer than this to follow the log live was late.
+const LATE: Duration = Duration::from_millis(50);
 
 /// Keeps one read model at the log's head, until it is told to stop.
 #[derive(Debug)]
 pub struct Projector {
-    pub(super) projection: Projection,
+    pub(super) projection: Definition,
     pub(super) lease: Lease,
     pub(super) compiled: Compiled,
-    pub(super) config: Config,
-    pub(super) on_change: OnChange,
+    pub(super) settings: Settings,
     pub(super) pool: PgPool,
     pub(super) log_bell: Bell,
     pub(super) control_bell: Bell,
+    pub(super) pace: Pace,
     /// None until it has read what is wanted.
     pub(super) state: Option<State>,
     /// What the rows that we go on with were made from, once that is decided.
     pub(super) settled: Option<String>,
     /// Why it is halted, where it is.
     pub(super) failure: Option<Failure>,
-    pub(super) batch: BatchSize,
+    /// What works on the live generation.
+    applier: Option<Applier>,
+    /// What works on the others.
+    feeders: Feeders,
     pub(super) rate: Rate,
     pub(super) shutdown: Shutdown,
     pub(super) progress: watch::Sender<Progress>,
@@ -63,33 +65,32 @@ impl Projector {
     /// something of it, and `shutdown` is requested when the daemon ends or the lease is lost.
     #[expect(clippy::too_many_arguments, reason = "each is one thing that it works with")]
     pub fn new(
-        projection: Projection,
+        projection: Definition,
         lease: Lease,
-        config: Config,
-        on_change: OnChange,
+        settings: Settings,
         pool: PgPool,
         log_bell: Bell,
         control_bell: Bell,
+        pace: Pace,
         progress: watch::Sender<Progress>,
         shutdown: Shutdown,
     ) -> Self {
-        let batch = BatchSize::new(config.max_batch, config.batch_time);
         let compiled = compile(&projection);
-        let rate = Rate::default();
         Self {
             projection,
             lease,
             compiled,
-            config,
-            on_change,
+            settings,
             pool,
             log_bell,
             control_bell,
+            pace,
             state: None,
             settled: None,
             failure: None,
-            batch,
-            rate,
+            applier: None,
+            feeders: Feeders::default(),
+            rate: Rate::default(),
             shutdown,
             progress,
         }
@@ -106,14 +107,15 @@ impl Projector {
                     Ok(Turn::Wait) => {
                         let (mut bell, mut shutdown) = (self.control_bell.clone(), self.shutdown.clone());
                         tokio::select! {
-                            () = bell.heard(self.config.poll_interval) => {}
+                            () = bell.heard(self.settings.config.poll_interval) => {}
                             () = shutdown.requested() => {}
                         }
                     }
-                    Ok(Turn::Stop) => return,
+                    Ok(Turn::Stop) => break,
                     Err(away) => self.back_off(&why(&self.pool, away).await, &mut backoff).await,
                 }
             }
+            self.feeders.stop().await;
         }
         .instrument(span)
         .await;
@@ -125,68 +127,149 @@ impl Projector {
             return Ok(Turn::Stop);
         }
         self.control_bell.rang();
-        let mut record = bounded(Record::read_or_create(&self.pool, &self.projection.name)).await?;
-        if record.wanted() == Wanted::Paused && !record.rebuild_wanted {
+        let record = bounded(Record::read_or_create(&self.pool, &self.projection.name)).await?;
+        let in_place = record.generation == 0 || record.rebuild_wanted() == Some(Rebuild::InPlace);
+        if record.wanted() == Wanted::Paused && !in_place {
+            self.feeders.stop().await;
             self.enter(State::Paused, None).await?;
             return Ok(Turn::Wait);
         }
-        if self.state == Some(State::Halted) && record.error.is_some() && !record.rebuild_wanted {
+        let Some(record) = self.build(record, in_place).await? else { return Ok(Turn::Wait) };
+        self.feed_others(&record).await?;
+        if self.state == Some(State::Halted) && record.error.is_some() {
             return Ok(Turn::Wait);
         }
-        if let Some(reason) = self.must_build(&record) {
-            info!(reason, "building the read model");
-            match rebuild_in_place(&self.pool, &self.projection, self.lease, record.generation).await {
-                Ok(_) => {}
-                Err(GenerationError::Refused(failure)) => return self.halt(failure).await,
-                Err(GenerationError::Postgres(error)) if classify(&error) == Class::Statement => {
-                    return self.halt(Failure::of(&error, &self.compiled)).await;
+        if !self.is_ours(&record) {
+            match self.settings.on_change {
+                OnChange::Refuse => {
+                    let name = &self.projection.name;
+                    let hint = format!("projectord rebuild {name}, or put the old files back");
+                    let what = "the files have changed since the rows were made";
+                    return self.halt(Failure::saying(what, hint)).await;
                 }
-                Err(GenerationError::Postgres(error)) => return Err(error),
-            }
-            record = bounded(Record::read_or_create(&self.pool, &self.projection.name)).await?;
-        } else if !self.is_ours(&record) {
-            if self.settled.is_some() {
-                warn!("another daemon has rebuilt it from other files; leaving it to that one");
-                self.state = None;
-                return Ok(Turn::Wait);
-            }
-            match self.on_change {
                 OnChange::Ignore => {
                     warn!("the files have changed; going on with the handlers that made the rows");
                 }
-                OnChange::Rebuild | OnChange::Refuse => {
-                    let name = &self.projection.name;
-                    let hint = format!("projectord rebuild {name}, or put the old files back");
-                    return self
-                        .halt(Failure::saying("the files have changed since the rows were made", hint))
-                        .await;
-                }
+                OnChange::Rebuild => {}
             }
         }
         self.settled.clone_from(&record.fingerprint);
         if record.wanted() == Wanted::Paused {
             return Ok(Turn::Reread);
         }
-        match self.claim(record.generation).await {
-            Ok(checkpoint) => self.follow(&record, checkpoint, backoff).await,
+        let mut applier = match self.applier.take().filter(|it| it.generation == record.generation) {
+            Some(applier) => applier,
+            None => self.applier(record.generation, record.fingerprint.as_deref()),
+        };
+        let turn = match applier.claim().await {
+            Ok(checkpoint) => self.follow(&mut applier, &record, checkpoint, backoff).await,
             Err(error) => match classify(&error) {
                 Class::Away | Class::Again => Err(error),
                 Class::Fenced => self.step_down(&error).await,
                 Class::Statement => self.halt(Failure::of(&error, &self.compiled)).await,
             },
-        }
+        };
+        self.applier = Some(applier);
+        turn
     }
 
-    /// From here on only this owner, in this epoch, moves the checkpoint; where it stands.
-    async fn claim(&self, generation: i64) -> Result<Position, sqlx::Error> {
-        let claim = sqlx::query_as("select projectord.claim($1, $2, $3, $4)")
-            .bind(&self.projection.name)
-            .bind(generation)
-            .bind(self.lease.owner)
-            .bind(self.lease.epoch)
-            .fetch_one(&self.pool);
-        let (checkpoint,): (i64,) = bounded(claim).await?;
-        Ok(Position::from_sql(checkpoint))
+    /// Begins a generation where one is wanted, in place or beside the live one; the row as it is then. None
+    /// where it is halted.
+    async fn build(&mut self, record: Record, in_place: bool) -> Result<Option<Record>, sqlx::Error> {
+        let (pool, projection, lease) = (&self.pool, &self.projection, self.lease);
+        let halts = in_place || record.fingerprint.is_none();
+        let built = if in_place || record.fingerprint.is_none() && record.rebuild_wanted().is_some() {
+            info!("making the read model, empty");
+            rebuild_in_place(pool, projection, lease, record.generation, record.rebuild_forced).await
+        } else if let Some(how) = self.wants_beside(&record) {
+            info!(replaces = record.generation, held = how.held, "building beside the live rows");
+            build_beside(pool, projection, lease, record.generation, how).await
+        } else {
+            return Ok(Some(record));
+        };
+        match built {
+            Ok(_) => {}
+            Err(GenerationError::Postgres(error)) if classify(&error) != Class::Statement => {
+                return Err(error);
+            }
+            Err(refused) => {
+                let failure = match refused {
+                    GenerationError::Refused(failure) => failure,
+                    GenerationError::Postgres(error) => Failure::of(&error, &self.compiled),
+                };
+                if halts {
+                    self.halt(failure).await?;
+                    return Ok(None);
+                }
+                error!(reason = %failure, "cannot build it; the live rows go on");
+                bounded(refuse_rebuild(&self.pool, &self.projection.name, &failure)).await?;
+            }
+        }
+        bounded(Record::read_or_create(&self.pool, &self.projection.name)).await.map(Some)
+    }
+
+    /// Whether a generation is to be begun beside the live one, and how.
+    fn wants_beside(&self, record: &Record) -> Option<Beside> {
+        let workers = self.settings.rebuild.workers;
+        if let Some(how) = record.rebuild_wanted() {
+            return Some(Beside { held: how == Rebuild::Held, forced: record.rebuild_forced, workers });
+        }
+        let ours = self.projection.fingerprint();
+        let changed = self.settings.on_change == OnChange::Rebuild
+            && self.settled.is_none()
+            && !self.is_ours(record)
+            && record.building.as_ref() != Some(&ours);
+        changed.then_some(Beside { held: false, forced: false, workers })
+    }
+
+    /// Works on the generations that readers do not see.
+    async fn feed_others(&mut self, record: &Record) -> Result<(), sqlx::Error> {
+        let starts = self.settled.is_none();
+        let mut others = bounded(Aside::read(&self.pool, &self.projection.name)).await?;
+        // One that was begun from files that are gone is of no use.
+        let ours = self.projection.fingerprint();
+        let stale = |it: &Aside| starts && it.state == "building" && it.fingerprint != ours;
+        others.iter_mut().filter(|it| stale(it)).for_each(|it| it.is_over = true);
+        let build = match others.iter().find(|it| it.state == "building" && !it.is_over) {
+            Some(it) if it.held => Build::None,
+            Some(it) if it.error.is_some() && !starts => Build::Failed,
+            Some(_) => Build::UnderWay,
+            None if record.rebuild_error.is_some() => Build::Failed,
+            None => Build::None,
+        };
+        self.progress.send_modify(|progress| progress.build = build);
+        let mut feeders = std::mem::take(&mut self.feeders);
+        let feeder = |aside: Aside, shutdown: Shutdown| Feeder {
+            applier: self.applier(aside.generation, Some(&aside.fingerprint)),
+            aside,
+            live: record.generation,
+            keep_old: self.settings.rebuild.keep_old,
+            pace: self.pace.clone(),
+            log_bell: self.log_bell.clone(),
+            control_bell: self.control_bell.clone(),
+            shutdown,
+        };
+        feeders.follow(&self.pool, &self.projection.name, &others, starts, feeder).await;
+        self.feeders = feeders;
+        Ok(())
+    }
+
+    /// What works on a generation that was made of files of this fingerprint.
+    fn applier(&self, generation: i64, fingerprint: Option<&str>) -> Applier {
+        let is_ours = fingerprint == Some(self.projection.fingerprint().as_str());
+        let config = self.settings.config.clone();
+        Applier {
+            pool: self.pool.clone(),
+            projection: self.projection.name.clone(),
+            generation,
+            share: None,
+            lease: self.lease,
+            compiled: if is_ours { self.compiled.clone() } else { Compiled::default() },
+            on_error: self.projection.on_error,
+            batch: BatchSize::new(config.max_batch, config.batch_time),
+            config,
+            again: 0,
+        }
     }
 
     /// Somebody else owns it: nothing is done until the lease says otherwise.
@@ -198,35 +281,25 @@ impl Projector {
         Ok(Turn::Wait)
     }
 
-    /// Why the read model must be built anew, if it must.
-    fn must_build(&self, record: &Record) -> Option<&'static str> {
-        if record.generation == 0 {
-            Some("it is new")
-        } else if record.rebuild_wanted {
-            Some("a rebuild was asked for")
-        } else if self.on_change == OnChange::Rebuild && self.settled.is_none() && !self.is_ours(record) {
-            Some("its files have changed")
-        } else {
-            None
-        }
-    }
-
     /// Whether the rows are of these files, or of those that it was decided to go on with.
     fn is_ours(&self, record: &Record) -> bool {
+        let ours = self.projection.fingerprint();
         // Without a fingerprint there is no checkpoint either, which is for `claim` to say.
         record.fingerprint.is_none()
-            || record.fingerprint == self.settled
-            || record.fingerprint.as_deref() == Some(&self.projection.fingerprint())
+            || self.settled.is_some()
+            || record.fingerprint.as_ref() == Some(&ours)
+            || record.declined.as_ref() == Some(&ours)
     }
 
     /// Applies batch after batch, until something else may be wanted.
     async fn follow(
         &mut self,
+        applier: &mut Applier,
         record: &Record,
         mut checkpoint: Position,
         backoff: &mut Backoff,
     ) -> Result<Turn, sqlx::Error> {
-        if let Some(turn) = self.retry_parked(record.generation, checkpoint).await? {
+        if let Some(turn) = self.retry_parked(applier, checkpoint).await? {
             return Ok(turn);
         }
         let rebuilt_at = record.built_to();
@@ -238,57 +311,67 @@ impl Projector {
         if self.state != Some(State::Live) || is_rebuild && checkpoint < rebuilt_at {
             self.enter(behind(checkpoint), None).await?;
         }
-        let mut again = 0;
         let read = Instant::now();
         loop {
             // The control bell may be lost like any other.
-            let due = self.state == Some(State::Live) && read.elapsed() >= self.config.poll_interval;
+            let poll = self.settings.config.poll_interval;
+            let due = self.state == Some(State::Live) && read.elapsed() >= poll;
             if self.control_bell.rang() || self.shutdown.is_requested() || due {
                 return Ok(Turn::Reread);
             }
             let begun = Instant::now();
-            match self.apply(record.generation, checkpoint).await {
-                Ok((reached, head)) => {
-                    let events = reached.0 - checkpoint.0;
-                    (checkpoint, again) = (reached, 0);
+            match applier.step(checkpoint, None, &mut self.shutdown).await? {
+                Step::Moved { to, head } => {
+                    let events = to.0 - checkpoint.0;
+                    checkpoint = to;
                     backoff.reset();
-                    if events > 0 {
-                        self.batch.took(events, begun.elapsed());
+                    if self.state == Some(State::Live) && (begun.elapsed() > LATE || checkpoint < head) {
+                        self.pace.late();
                     }
                     let state = if checkpoint == head { State::Live } else { behind(checkpoint) };
-                    self.progress.send_replace(Progress { state: Some(state), checkpoint });
+                    self.progress.send_modify(|progress| {
+                        progress.state = Some(state);
+                        progress.checkpoint = checkpoint;
+                    });
                     self.report(state, events).await?;
                     if state == State::Live {
                         self.wait_for_events().await;
                     }
                 }
+                Step::Again => {}
+                Step::Fenced => {
+                    warn!(%checkpoint, "somebody else moved the checkpoint; reading it again");
+                    bounded(note_refused(&self.pool, &self.projection.name, self.lease)).await?;
+                    return Ok(Turn::Reread);
+                }
+                Step::Failed(failure) => return self.halt(failure).await,
+            }
+        }
+    }
+
+    /// Applies parked events that somebody asked for, each in a transaction of its own, until one fails.
+    async fn retry_parked(
+        &mut self,
+        applier: &Applier,
+        checkpoint: Position,
+    ) -> Result<Option<Turn>, sqlx::Error> {
+        loop {
+            let fence = applier.fence(checkpoint);
+            let Some((position, stream)) = bounded(fence.next_to_retry()).await? else {
+                return Ok(None);
+            };
+            if self.shutdown.is_requested() {
+                return Ok(Some(Turn::Stop));
+            }
+            match fence.retry(position, stream).await {
+                Ok(()) => info!(%position, %stream, "parked event applied"),
                 Err(error) => match classify(&error) {
-                    Class::Away => return Err(error),
-                    Class::Fenced => {
-                        warn!(%checkpoint, "somebody else moved the checkpoint; reading it again");
-                        bounded(note_refused(&self.pool, &self.projection.name, self.lease)).await?;
-                        return Ok(Turn::Reread);
-                    }
-                    Class::Again if again < MOST_AGAIN => {
-                        again += 1;
-                        warn!(%checkpoint, error = %describe(&error), "batch rolled back; trying it again");
-                        self.shutdown.within(AGAIN_AFTER.mul_f64(fastrand::f64())).await;
-                    }
-                    class @ (Class::Again | Class::Statement) => {
-                        match self.isolate(checkpoint, &error).await? {
-                            None => {}
-                            Some(failure) if class == Class::Statement && self.may_park(&failure) => {
-                                warn!(reason = %failure, "parked the event, and what follows in its stream");
-                                fault::point("park-before");
-                                checkpoint = self.fence(record.generation, checkpoint).park(&failure).await?;
-                                fault::point("park-after");
-                            }
-                            Some(failure) if has(Bug::ErrorSkipped) => {
-                                checkpoint = self.fence(record.generation, checkpoint).park(&failure).await?;
-                                sqlx::query("delete from projectord.parked").execute(&self.pool).await?;
-                            }
-                            Some(failure) => return self.halt(failure).await,
-                        }
+                    Class::Away | Class::Again => return Err(error),
+                    Class::Fenced => return Ok(Some(Turn::Reread)),
+                    Class::Statement => {
+                        let failure = Failure::of(&error, &self.compiled);
+                        warn!(%position, %stream, reason = %failure, "parked event failed again");
+                        fence.retry_failed(position, stream, &failure).await?;
                     }
                 },
             }
@@ -296,7 +379,7 @@ impl Projector {
     }
 
     async fn wait_for_events(&mut self) {
-        let patience = self.config.poll_interval;
+        let patience = self.settings.config.poll_interval;
         // A clone, so that the ring is still there for whoever looks next.
         let (mut control, mut shutdown) = (self.control_bell.clone(), self.shutdown.clone());
         tokio::select! {

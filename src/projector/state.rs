@@ -34,7 +34,7 @@ pub enum State {
     Paused,
     /// Stopped at an event, with the reason on record, until somebody resumes it.
     Halted,
-    /// Replaying from the first event into a new generation.
+    /// Replaying from the first event, in the place of the rows that readers saw.
     Rebuilding,
 }
 
@@ -65,4 +65,18 @@ pub struct Progress {
     pub state: Option<State>,
     /// Where the last batch of this process ended: a checkpoint that PostgreSQL has confirmed.
     pub checkpoint: Position,
+    /// What becomes of the generation that is to take the live one's place.
+    pub build: Build,
+}
+
+/// A generation that is being built beside the live one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Build {
+    /// There is none, or it is held until somebody has looked at it.
+    #[default]
+    None,
+    /// It will take the live one's place.
+    UnderWay,
+    /// It cannot go on, or could not begin.
+    Failed,
 }

@@ -105,7 +105,7 @@ pub(super) async fn agrees() {
         let first = Identity { id: owners[0], host: "model".into(), pid: 1 };
         leases[0] = keep(pool, &first, &["seen".to_owned()]).await.unwrap()[0].lease;
         let projection = load(&project.projections().join("seen")).unwrap();
-        rebuild_in_place(pool, &projection, leases[0], 0).await.unwrap();
+        rebuild_in_place(pool, &projection, leases[0], 0, false).await.unwrap();
         let streams: Vec<StreamId> = (0..3).map(|_| StreamId::random()).collect();
         let store = PostgresStore::new(&project.postgres_url.parse().unwrap(), Settings::default());
         let mut model = Model::default();
