@@ -124,7 +124,7 @@ pub(super) async fn one_owner() {
         daemons[0].keep(pool, 0b111).await;
         let mut claimed = daemons[0].held[0].lease;
         let projection = load(&project.projections().join("a")).unwrap();
-        rebuild_in_place(pool, &projection, claimed, 0).await.unwrap();
+        rebuild_in_place(pool, &projection, claimed, 0, false).await.unwrap();
         let (mut before, mut checkpoint) = (leases(pool).await, 0);
         for op in ops {
             match op {
