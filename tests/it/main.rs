@@ -19,6 +19,7 @@ mod model;
 mod outage;
 mod parking;
 mod projector;
+mod rebuild;
 mod rethinkdb;
 mod roles;
 mod support;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         contract::trials,
         log::trials,
         projector::trials,
+        rebuild::trials,
         outage::trials,
         rethinkdb::trials,
         ingest::trials,
