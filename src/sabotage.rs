@@ -69,17 +69,23 @@ pub(crate) async fn spoil(pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
     // Several daemons may start at once.
     let locked = |sql: &str| format!("do $do$ begin perform pg_advisory_xact_lock(1); {sql} end $do$");
     let replace = |function: &str, text: &str, by: &str| {
+        // A text that is not there would build no bug, and the lab would look for nothing; it may be that another
+        // daemon was here before.
         format!(
-            "execute replace(pg_get_functiondef('projectord.{function}'::regproc), $x${text}$x$, $x${by}$x$);"
+            "if strpos(pg_get_functiondef('projectord.{function}'::regproc), $x${text}$x$) = 0
+                and strpos(pg_get_functiondef('projectord.{function}'::regproc), $x${by}$x$) = 0 then
+                 raise 'no such text in {function}';
+             end if;
+             execute replace(pg_get_functiondef('projectord.{function}'::regproc), $x${text}$x$, $x${by}$x$);"
         )
     };
-    let fence = "and g.checkpoint = p_checkpoint\n       and g.owner = p_owner and g.epoch = p_epoch";
+    let fence = "and g.checkpoint = p_checkpoint\n           and g.owner = p_owner and g.epoch = p_epoch for update";
     let sql = match *CHOSEN {
-        Some(Bug::NoCompare) => replace("fence", fence, ""),
+        Some(Bug::NoCompare) => replace("fence", fence, "for update"),
         Some(Bug::EpochAlone) => {
             let epoch = replace("keep_leases", "epoch = l.epoch + 1", "epoch = l.epoch");
             let claim = replace("claim", " or found_row.epoch = p_epoch and found_row.owner <> p_owner", "");
-            replace("fence", fence, "and g.epoch = p_epoch") + &epoch + &claim
+            replace("fence", fence, "and g.epoch = p_epoch for update") + &epoch + &claim
         }
         Some(Bug::CheckpointAfter) => torn("", MOVE),
         Some(Bug::CheckpointBefore) => torn(MOVE, ""),
@@ -99,7 +105,7 @@ const MOVE: &str = "
 fn torn(first: &str, last: &str) -> String {
     let between = "commit; perform pg_sleep(0.02);";
     let handlers = "perform set_config('search_path', quote_ident(p_projection) || ', pg_temp', true);
-         execute format('select %I.projectord_apply($1, $2, null, null)', p_projection)
+         execute format('select %I.projectord_apply($1, $2, null, null, null, null)', p_projection)
             into done using p_after, new_checkpoint;
          update projectord.generations g set events = g.events + done[2],
                 digest = (g.digest + done[3]) & 4611686018427387903,

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use super::exit::{Code, Failed};
 use super::print::{self, Colour, paint, thousands};
 use crate::config::{Config, Logging, SecretUrl};
-use crate::daemon::{self, Mode};
+use crate::daemon::Daemon;
 use crate::event::{Commit, NewEvent, StreamId, Version};
 use crate::postgres::Options;
 use crate::private_server::{Disk, PrivatePostgres, reachable};
@@ -71,7 +71,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failed> {
         "Orders are appended to the event store; two projections keep tables of them. Ctrl-C ends it.",
     ));
     let ended = tokio::select! {
-        ended = daemon::run(config, None, level, Mode::Forever) => ended.map(drop).map_err(|error| failed(&error)),
+        ended = Daemon::builder(config).reload(None, level).run() => ended.map(drop).map_err(|error| failed(&error)),
         ended = append_orders(&store) => ended,
         ended = show_rows(options.pool(2), &settings) => ended,
         () = after(arguments.time) => Ok(()),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::{Code, Failed};
 use crate::config::Loaded;
-use crate::daemon::{self, Mode, Outcome, RunError};
+use crate::daemon::{Daemon, Outcome, RunError};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -15,8 +15,11 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(loaded: Loaded, arguments: Arguments) -> Result<Code, Failed> {
     let level = loaded.config.log.start();
-    let mode = if arguments.until_caught_up { Mode::UntilCaughtUp } else { Mode::Forever };
-    match daemon::run(loaded.config, loaded.file, level, mode).await {
+    let mut daemon = Daemon::builder(loaded.config).reload(loaded.file, level);
+    if arguments.until_caught_up {
+        daemon = daemon.until_caught_up();
+    }
+    match daemon.run().await {
         Ok(Outcome::Stopped | Outcome::CaughtUp) => Ok(Code::Done),
         Ok(Outcome::Halted(names)) => Err(Failed::new(
             Code::Halted,

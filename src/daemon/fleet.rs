@@ -32,6 +32,8 @@ pub(super) struct Fleet {
     bells: Arc<Bells>,
     store: Option<(RethinkStore, watch::Sender<ingest::Progress>)>,
     pace: Pace,
+    /// Projections in Rust, beside those that are folders.
+    code: Vec<Definition>,
     projections: HashMap<String, Definition>,
     progress: HashMap<String, watch::Sender<Progress>>,
     /// What the leases allow.
@@ -53,6 +55,7 @@ impl Fleet {
     /// Nothing runs yet. `store` is what ingest would copy, and who waits for that.
     pub(super) fn new(
         config: Config,
+        code: Vec<Definition>,
         work: PgPool,
         control: PgPool,
         bells: Arc<Bells>,
@@ -61,6 +64,7 @@ impl Fleet {
         Self {
             pace: Pace::new(config.rebuild.max_share),
             config,
+            code,
             work,
             control,
             bells,
@@ -83,7 +87,19 @@ impl Fleet {
     /// Reads the projections' folders: takes up what is new, restarts what has changed, stops what is
     /// gone. What cannot be read stays as it was; how many problems there were.
     pub(super) async fn load(&mut self) -> Result<usize, Problem> {
-        let (projections, problems) = load_all(&self.config.projections.path)?;
+        let path = &self.config.projections.path;
+        let (mut projections, mut problems) = match self.code.is_empty() || path.exists() {
+            true => load_all(path)?,
+            false => (Vec::new(), Vec::new()),
+        };
+        for code in &self.code {
+            if let Some(folder) = projections.iter().find(|it| it.name == code.name) {
+                let message = "this program has a projection in Rust of that name, which is what runs";
+                problems.push(Problem::new(&folder.folder, message));
+            }
+        }
+        projections.retain(|it| !self.code.iter().any(|code| code.name == it.name));
+        projections.extend(self.code.iter().cloned());
         for problem in &problems {
             error!(problem = %problem, "projection not loaded");
         }

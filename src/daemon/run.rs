@@ -1,6 +1,5 @@
 //! From connecting to the end.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::bells::{Bells, listen};
+use super::builder::Daemon;
 use super::fleet::Fleet;
 use super::signals::{Request, Requests};
 use super::{caught_up, health, keeper};
@@ -21,14 +21,14 @@ use crate::fault;
 use crate::ingest;
 use crate::lease::{Identity, leave};
 use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate, why};
-use crate::projection::{Problem, load_all};
+use crate::projection::{Definition, Problem, load_all};
 use crate::shutdown::Trigger;
 use crate::store::RethinkStore;
 use crate::store::rethinkdb::Server;
 
 /// When the daemon ends of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     /// Never.
     Forever,
     /// When every projection has reached the log's head as it was at the start.
@@ -63,16 +63,12 @@ pub enum RunError {
     Failed(String),
 }
 
-/// Runs the daemon. `file` is where the configuration came from, to read the level of the log again.
-///
-/// # Errors
-/// When it cannot start. Servers that are away are waited for.
-pub async fn run(
-    config: Config,
-    file: Option<PathBuf>,
-    level: Level,
-    mode: Mode,
+/// Runs the daemon, until a signal or until `stop` is done.
+pub(super) async fn run_until(
+    daemon: Daemon,
+    stop: impl Future<Output = ()>,
 ) -> Result<Outcome, RunError> {
+    let Daemon { config, file, level, mode, code } = daemon;
     let mut requests =
         Requests::new().map_err(|error| RunError::Failed(format!("cannot handle signals: {error}")))?;
     let options: Options = config
@@ -84,7 +80,11 @@ pub async fn run(
     info!(version = env!("CARGO_PKG_VERSION"), postgres = options.place(), store = %store_name(&config), "starting");
     fault::arm();
     // What can fail without a network fails first.
-    load_all(&config.projections.path).map_err(RunError::Projections)?;
+    let code = code.into_iter().map(Definition::try_from).collect::<Result<Vec<_>, _>>();
+    let code = code.map_err(RunError::Projections)?;
+    if code.is_empty() || config.projections.path.exists() {
+        load_all(&config.projections.path).map_err(RunError::Projections)?;
+    }
     let patient = options.clone().statement_timeout(Duration::from_secs(30));
     let control = patient.pool(6);
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
@@ -114,7 +114,7 @@ pub async fn run(
     let (found, _) = watch::channel(health::Health::default());
     let server = server.map(|server| (server, settings));
     let health = health::watch(patient, server, who.id, found, shutdown.subscribe());
-    let mut fleet = Fleet::new(config.clone(), work, control.clone(), Arc::clone(&bells), store);
+    let mut fleet = Fleet::new(config.clone(), code, work, control.clone(), Arc::clone(&bells), store);
     fleet.load().await.map_err(RunError::Projections)?;
     let (held, mut leases) = watch::channel(Vec::new());
     let keeper = keeper::beat(
@@ -137,13 +137,14 @@ pub async fn run(
             Mode::UntilCaughtUp => caught_up::wait(&control, who.id, projections, store_read).await,
         }
     };
-    tokio::pin!(caught_up);
+    tokio::pin!(caught_up, stop);
     let outcome = loop {
         tokio::select! {
             request = requests.next() => match request {
                 Request::Stop => break Ok(Outcome::Stopped),
-                Request::Reload => reload(&mut fleet, &control, who.id, file.as_deref(), &level).await,
+                Request::Reload => reload(&mut fleet, &control, who.id, file.as_deref(), level.as_ref()).await,
             },
+            () = &mut stop => break Ok(Outcome::Stopped),
             done = &mut caught_up => break match done {
                 Ok(halted) => match [halted, fleet.refused()].concat() {
                     none if none.is_empty() => Ok(Outcome::CaughtUp),
@@ -211,11 +212,13 @@ async fn reload(
     control: &PgPool,
     daemon: Uuid,
     file: Option<&std::path::Path>,
-    level: &Level,
+    level: Option<&Level>,
 ) {
     let whole = match config::load(file) {
         Ok(loaded) => {
-            level.set(&loaded.config.log);
+            if let Some(level) = level {
+                level.set(&loaded.config.log);
+            }
             match fleet.load().await {
                 Ok(problems) => {
                     info!(problems, "reloaded projections and log level");

@@ -214,6 +214,7 @@ mod tests {
             row_stream: None,
             schema_sql: String::new(),
             handlers,
+            code: None,
         }
     }
 

@@ -72,10 +72,11 @@ pub fn load(folder: &Path) -> Result<Definition, Vec<Problem>> {
         row_stream: manifest.row_stream,
         schema_sql,
         handlers,
+        code: None,
     })
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_name(name: &str) -> Result<(), String> {
     let mut chars = name.chars();
     let well_formed = chars.next().is_some_and(|c| c.is_ascii_lowercase())
         && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')

@@ -8,6 +8,7 @@
 //!   OrderCreated.sql    runs once for each event of that type
 //! ```
 
+mod code;
 mod compile;
 mod folder;
 mod manifest;
@@ -15,6 +16,7 @@ mod pattern;
 mod problem;
 mod sql;
 
+pub use code::{Code, HandlerError, Projection};
 pub use compile::{Compiled, compile};
 pub(crate) use compile::{compile_alone, compile_over};
 pub use folder::{load, load_all};
@@ -44,8 +46,38 @@ pub struct Definition {
     pub row_stream: Option<RowStream>,
     /// `schema.sql`.
     pub schema_sql: String,
-    /// Its handlers, in order of their files' names.
+    /// Its handlers, in order of their files' names; of one in Rust, the types that it wants.
     pub handlers: Vec<Handler>,
+    /// What runs instead of the handlers' SQL, where it is written in Rust.
+    pub code: Option<Code>,
+}
+
+impl TryFrom<Code> for Definition {
+    type Error = Problem;
+
+    /// A projection in Rust.
+    fn try_from(code: Code) -> Result<Self, Problem> {
+        let it = &code.0;
+        let problem = |message: String| Problem::new(format!("{} (in Rust)", it.name()), message);
+        folder::check_name(it.name()).map_err(problem)?;
+        let on: Result<Vec<Pattern>, String> = it.handles().iter().map(|text| Pattern::new(text)).collect();
+        let on = on.map_err(problem)?;
+        if on.is_empty() {
+            return Err(problem("it wants no event type; \"*\" is all of them".into()));
+        }
+        let revision = Handler { file: "revision".into(), on, sql: it.revision().to_owned() };
+        Ok(Self {
+            name: it.name().to_owned(),
+            folder: PathBuf::new(),
+            description: None,
+            on_error: it.on_error(),
+            partition: None,
+            row_stream: None,
+            schema_sql: it.schema_sql().to_owned(),
+            handlers: vec![revision],
+            code: Some(code),
+        })
+    }
 }
 
 /// A SQL file that runs for each event of certain types.

@@ -14,7 +14,7 @@ use crate::event::Position;
 use crate::fault;
 use crate::lease::Lease;
 use crate::postgres::{Class, bounded, classify, describe};
-use crate::projection::{Compiled, OnError};
+use crate::projection::{Code, Compiled, HandlerError, OnError};
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 
@@ -22,6 +22,8 @@ use crate::shutdown::Shutdown;
 const LOOK_FOR_BATCH: Duration = Duration::from_secs(4);
 /// How often a batch is tried again after a deadlock or the like before that counts as an error.
 const MOST_AGAIN: u32 = 20;
+/// Of rows that were made by Rust that has changed.
+const GONE: &str = "these rows were made by another revision of its code, which is not in this program";
 /// The longest wait before that.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -34,6 +36,7 @@ pub(super) struct Applier {
     /// Of a build that several workers share.
     pub(super) share: Option<i32>,
     pub(super) lease: Lease,
+    pub(super) handlers: Handlers,
     /// Where the handlers' lines are; for what failed.
     pub(super) compiled: Compiled,
     pub(super) on_error: OnError,
@@ -41,6 +44,17 @@ pub(super) struct Applier {
     pub(super) batch: BatchSize,
     /// How often this batch was tried again.
     pub(super) again: u32,
+}
+
+/// Where a generation's handlers are.
+#[derive(Debug, Clone)]
+pub(super) enum Handlers {
+    /// In the read model's schema, as a function.
+    Sql,
+    /// In this program.
+    Code(Code),
+    /// In a program of another revision.
+    Gone,
 }
 
 /// What came of a batch.
@@ -68,7 +82,7 @@ impl Applier {
         shutdown: &mut Shutdown,
     ) -> Result<Step, sqlx::Error> {
         let begun = Instant::now();
-        let error = match self.apply(checkpoint, last).await {
+        let (class, error) = match self.apply(checkpoint, last).await {
             Ok((to, head)) => {
                 self.again = 0;
                 if to > checkpoint {
@@ -76,9 +90,16 @@ impl Applier {
                 }
                 return Ok(Step::Moved { to, head });
             }
-            Err(error) => error,
+            Err(HandlerError::Postgres(error)) => (classify(&error), error),
+            Err(HandlerError::Refused(reason)) => {
+                let failure = Failure { message: reason, ..Failure::default() };
+                return match self.isolate(checkpoint, failure).await? {
+                    None => Ok(Step::Again),
+                    Some(failure) if self.on_error == OnError::Park => self.park(checkpoint, &failure).await,
+                    Some(failure) => Ok(Step::Failed(failure)),
+                };
+            }
         };
-        let class = classify(&error);
         match class {
             Class::Away => Err(error),
             Class::Fenced => Ok(Step::Fenced),
@@ -88,14 +109,10 @@ impl Applier {
                 shutdown.within(AGAIN_AFTER.mul_f64(fastrand::f64())).await;
                 Ok(Step::Again)
             }
-            Class::Again | Class::Statement => match self.isolate(checkpoint, &error).await? {
+            Class::Again | Class::Statement => match self.isolate(checkpoint, Failure::of(&error, &self.compiled)).await? {
                 None => Ok(Step::Again),
                 Some(failure) if class == Class::Statement && self.may_park(&failure) => {
-                    warn!(reason = %failure, "parked the event, and what follows in its stream");
-                    fault::point("park-before");
-                    let to = self.fence(checkpoint).park(&failure).await?;
-                    fault::point("park-after");
-                    Ok(Step::Moved { to, head: to.next() })
+                    self.park(checkpoint, &failure).await
                 }
                 Some(failure) if has(Bug::ErrorSkipped) => {
                     let to = self.fence(checkpoint).park(&failure).await?;
@@ -104,6 +121,28 @@ impl Applier {
                 }
                 Some(failure) => Ok(Step::Failed(failure)),
             },
+        }
+    }
+
+    async fn park(&self, checkpoint: Position, failure: &Failure) -> Result<Step, sqlx::Error> {
+        warn!(reason = %failure, "parked the event, and what follows in its stream");
+        fault::point("park-before");
+        let to = self.fence(checkpoint).park(failure).await?;
+        fault::point("park-after");
+        Ok(Step::Moved { to, head: to.next() })
+    }
+
+    /// Applies an event that was parked.
+    pub(super) async fn retry(
+        &self,
+        checkpoint: Position,
+        position: Position,
+        stream: uuid::Uuid,
+    ) -> Result<(), HandlerError> {
+        match &self.handlers {
+            Handlers::Sql => Ok(self.fence(checkpoint).retry(position, stream).await?),
+            Handlers::Code(code) => self.retry_code(code, checkpoint, position, stream).await,
+            Handlers::Gone => Err(HandlerError::Refused(GONE.into())),
         }
     }
 
@@ -130,15 +169,30 @@ impl Applier {
         }
     }
 
-    /// One batch, in one statement. The rows and the checkpoint are committed together or not at all.
+    /// One batch. The rows and the checkpoint are committed together or not at all.
     async fn apply(
         &self,
         after: Position,
         last: Option<Position>,
-    ) -> Result<(Position, Position), sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
+    ) -> Result<(Position, Position), HandlerError> {
         let room = last.map_or(u64::MAX, |last| last.0.saturating_sub(after.0));
         let limit = i64::try_from(self.batch.get().min(room)).unwrap_or(i64::MAX);
+        match &self.handlers {
+            Handlers::Sql => Ok(self.apply_sql(after, limit).await?),
+            Handlers::Gone => Err(HandlerError::Refused(GONE.into())),
+            Handlers::Code(code) => {
+                let patience = self.config.batch_timeout + Duration::from_secs(10);
+                match tokio::time::timeout(patience, self.apply_code(code, after, limit)).await {
+                    Ok(done) => done,
+                    Err(_) => Err(sqlx::Error::Protocol(format!("a batch has not ended within {patience:?}")).into()),
+                }
+            }
+        }
+    }
+
+    /// By handlers in the database: one statement.
+    async fn apply_sql(&self, after: Position, limit: i64) -> Result<(Position, Position), sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
         let apply = if has(Bug::CheckpointAfter) || has(Bug::CheckpointBefore) {
             "call projectord.torn_apply($1, $2, $3, $4, $5, $6, null, null)"
         } else {
@@ -215,10 +269,9 @@ impl Applier {
     async fn isolate(
         &mut self,
         checkpoint: Position,
-        error: &sqlx::Error,
+        mut failure: Failure,
     ) -> Result<Option<Failure>, sqlx::Error> {
-        let mut failure = Failure::of(error, &self.compiled);
-        if failure.sqlstate.as_deref() == Some("PJ002") {
+        if failure.sqlstate.as_deref() == Some("PJ002") || matches!(self.handlers, Handlers::Gone) {
             return Ok(Some(failure));
         }
         let (head,): (i64,) =

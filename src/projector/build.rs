@@ -263,12 +263,14 @@ pub(super) async fn create_over(
     execute(tx, projection.schema_sql.clone()).await.map_err(Wrong::Schema)?;
     // schema.sql may have set another path.
     execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
-    // Alone, a handler cannot leave the loop over the events.
-    for handler in &projection.handlers {
+    // Alone, a handler cannot leave the loop over the events. Those in Rust are none of the database's business.
+    for handler in projection.handlers.iter().filter(|_| projection.code.is_none()) {
         execute(tx, compile_alone(handler).0).await.map_err(Wrong::Handlers)?;
         execute(tx, "drop function pg_temp.projectord_check()".into()).await.map_err(Wrong::Other)?;
     }
-    execute(tx, compiled.sql).await.map_err(Wrong::Handlers)?;
+    if projection.code.is_none() {
+        execute(tx, compiled.sql).await.map_err(Wrong::Handlers)?;
+    }
     if role.is_some() {
         let reader = format!(
             "grant usage on schema {schema} to projectord_reader;
@@ -281,7 +283,7 @@ pub(super) async fn create_over(
 }
 
 /// The role that the read model and its handlers belong to, where `deploy/roles.sql` was run.
-async fn handler_role(tx: &mut Transaction<'_, Postgres>, name: &str) -> Result<Option<String>, sqlx::Error> {
+pub(super) async fn handler_role(tx: &mut Transaction<'_, Postgres>, name: &str) -> Result<Option<String>, sqlx::Error> {
     let (there,): (bool,) =
         sqlx::query_as("select to_regprocedure('projectord.handler_role(text)') is not null")
             .fetch_one(&mut **tx)

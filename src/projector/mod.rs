@@ -8,6 +8,7 @@ mod batch;
 mod bell;
 mod build;
 mod check;
+mod code;
 mod compare;
 mod failure;
 mod feeder;

@@ -90,7 +90,8 @@ impl Fence<'_> {
         .map(drop)
     }
 
-    fn mark(
+    /// Somebody wants what is parked of a stream to be tried, or does not any more.
+    pub(super) fn mark(
         &self,
         stream: Uuid,
         wanted: bool,

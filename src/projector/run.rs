@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use tracing::{Instrument, error, info, info_span, warn};
 
-use super::apply::{Applier, Step};
+use super::apply::{Applier, Handlers, Step};
 use super::batch::BatchSize;
 use super::build::{Beside, GenerationError, build_beside, rebuild_in_place};
 use super::feeder::Feeder;
@@ -18,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::lease::{Lease, note_refused};
 use crate::postgres::{Class, bounded, classify, describe, why};
-use crate::projection::{Compiled, Definition, compile};
+use crate::projection::{Compiled, Definition, HandlerError, compile};
 use crate::shutdown::Shutdown;
 
 /// A batch that took longer than this to follow the log live was late.
@@ -270,6 +270,11 @@ impl Projector {
             generation,
             share: None,
             lease: self.lease,
+            handlers: match &self.projection.code {
+                None => Handlers::Sql,
+                Some(code) if is_ours => Handlers::Code(code.clone()),
+                Some(_) => Handlers::Gone,
+            },
             compiled: if is_ours { self.compiled.clone() } else { Compiled::default() },
             on_error: self.projection.on_error,
             batch: BatchSize::new(config.max_batch, config.batch_time),
@@ -369,18 +374,20 @@ impl Projector {
             if self.shutdown.is_requested() {
                 return Ok(Some(Turn::Stop));
             }
-            match fence.retry(position, stream).await {
-                Ok(()) => info!(%position, %stream, "parked event applied"),
-                Err(error) => match classify(&error) {
+            let failure = match applier.retry(checkpoint, position, stream).await {
+                Ok(()) => {
+                    info!(%position, %stream, "parked event applied");
+                    continue;
+                }
+                Err(HandlerError::Refused(message)) => Failure { message, ..Failure::default() },
+                Err(HandlerError::Postgres(error)) => match classify(&error) {
                     Class::Away | Class::Again => return Err(error),
                     Class::Fenced => return Ok(Some(Turn::Reread)),
-                    Class::Statement => {
-                        let failure = Failure::of(&error, &self.compiled);
-                        warn!(%position, %stream, reason = %failure, "parked event failed again");
-                        fence.retry_failed(position, stream, &failure).await?;
-                    }
+                    Class::Statement => Failure::of(&error, &self.compiled),
                 },
-            }
+            };
+            warn!(%position, %stream, reason = %failure, "parked event failed again");
+            fence.retry_failed(position, stream, &failure).await?;
         }
     }
 

@@ -16,6 +16,8 @@ mod memory;
 mod postgres;
 #[cfg(feature = "rethinkdb")]
 pub mod rethinkdb;
+#[cfg(feature = "postgres")]
+mod wait;
 
 pub use append::Settings;
 pub use error::{AppendError, LoadError};
@@ -25,6 +27,8 @@ pub use memory::MemoryStore;
 pub use postgres::PostgresStore;
 #[cfg(feature = "rethinkdb")]
 pub use rethinkdb::RethinkStore;
+#[cfg(feature = "postgres")]
+pub use wait::{ReadModels, WaitError};
 
 /// Where a commit may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,6 +38,10 @@ impl PostgresStore {
         migrate(&self.pool).await
     }
 
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     async fn failed(&self, error: sqlx::Error) -> Failure {
         let error = why(&self.pool, error).await;
         let retry = matches!(classify(&error), Class::Away | Class::Again);

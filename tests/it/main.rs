@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bank;
+mod code;
 mod command_line;
 mod configuration;
 mod contract;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         log::trials,
         projector::trials,
         rebuild::trials,
+        code::trials,
         outage::trials,
         rethinkdb::trials,
         ingest::trials,

@@ -153,8 +153,6 @@ async fn thirteen_rows() {
     assert!(plan.contains("Moved.sql changed") && plan.contains("400 in the log"), "{plan}");
     assert!(!plan.contains("schema.sql"), "{plan}");
     std::process::Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status().unwrap();
-    project.until_value("select settled.n >= 0 from (select 0 as n) settled", "true").await;
-
     // Without a terminal nobody can be asked: the answer is no, and nothing is changed.
     let until_new_files = Instant::now();
     let shown = loop {
@@ -336,13 +334,13 @@ async fn shared() {
     for _ in 0..3 {
         // Killed while the shares are at different places.
         let mut daemon = project.command(&["run"]);
-        daemon.env("PROJECTORD_PROJECTOR__MAX_BATCH", "20").stderr(std::process::Stdio::null());
+        daemon.env("PROJECTORD_PROJECTOR__MAX_BATCH", "5").stderr(std::process::Stdio::null());
         let mut daemon = daemon.spawn().unwrap();
-        let moved = "select coalesce(max(checkpoint), 20000) > 100 from projectord.shares";
+        let moved = "select max(checkpoint) > 100 from projectord.shares";
         project.until_value(moved, "true").await;
-        killed += usize::from(project.value("select count(*) from projectord.shares").await == "2");
         daemon.kill().unwrap();
         daemon.wait().unwrap();
+        killed += usize::from(project.value("select count(*) from projectord.shares").await == "2");
     }
     assert!(killed > 0, "it was never killed while it was shared");
     project.ok(&["run", "--until-caught-up"]);

@@ -1,0 +1,282 @@
+//! Projections whose handlers are Rust, in a daemon that is a part of this program.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use libtest_mimic::Trial;
+use serde_json::json;
+use sqlx::PgConnection;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use projectord::config::{Config, SecretUrl};
+use projectord::daemon::{Daemon, Outcome, RunError};
+use projectord::event::{Commit, NewEvent, StreamId, Version};
+use projectord::log::LogEvent;
+use projectord::projection::{HandlerError, OnError, Projection};
+use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
+
+use crate::support::{Project, text, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("code::a_projection_in_rust_follows_the_log_and_survives_a_restart", follows),
+        trial("code::a_refused_event_halts_it_or_is_parked_and_retried", refuses),
+        trial("code::another_revision_is_built_beside_the_old_rows", revises),
+        trial("code::a_rebuild_makes_the_same_rows_and_audit_and_verify_agree", rebuilds),
+        trial("code::one_that_ends_the_transaction_is_refused", cannot_commit),
+        trial("code::one_that_panics_leaves_the_others_going", panics),
+        trial("wait_for::returns_when_the_row_is_there_and_raises_when_it_is_not", waits),
+    ]
+}
+
+/// What a test makes of an event.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    Sum,
+    Double,
+    RefuseThree,
+    Commit,
+    Panic,
+}
+
+/// Accounts, as the tests of SQL handlers have them.
+struct Accounts {
+    way: Way,
+    on_error: OnError,
+}
+
+#[async_trait]
+impl Projection for Accounts {
+    fn name(&self) -> &str {
+        "accounts"
+    }
+
+    fn revision(&self) -> &str {
+        if self.way == Way::Double { "2" } else { "1" }
+    }
+
+    fn schema_sql(&self) -> &str {
+        "create table accounts (id uuid primary key, events int not null, total bigint not null);
+         create table allowed (three boolean); insert into allowed values (false);"
+    }
+
+    fn handles(&self) -> &[&str] {
+        &["Moved"]
+    }
+
+    fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
+    async fn apply(&self, events: &[LogEvent], rows: &mut PgConnection) -> Result<(), HandlerError> {
+        for event in events {
+            assert_eq!(event.event_type, "Moved");
+            let (allowed,): (bool,) =
+                sqlx::query_as("select three from allowed").fetch_one(&mut *rows).await?;
+            match self.way {
+                Way::RefuseThree if event.version == 3 && !allowed => {
+                    return Err(HandlerError::Refused("three is too many".into()));
+                }
+                Way::Commit => drop(sqlx::query("commit").execute(&mut *rows).await?),
+                Way::Panic if event.version == 3 => panic!("at three"),
+                _ => {}
+            }
+            let factor = if self.way == Way::Double { 2 } else { 1 };
+            let amount = event.data["amount"].as_i64().unwrap_or_default() * factor;
+            sqlx::query(
+                "insert into accounts values ($1, 1, $2) on conflict (id) do update
+                    set events = accounts.events + 1, total = accounts.total + excluded.total",
+            )
+            .bind(event.stream_id)
+            .bind(amount)
+            .execute(&mut *rows)
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// A daemon in this process, until it is dropped.
+struct Inside {
+    stop: oneshot::Sender<()>,
+    run: JoinHandle<Result<Outcome, RunError>>,
+}
+
+impl Inside {
+    fn start(project: &Project, way: Way, on_error: OnError) -> Self {
+        let mut config = Config::default();
+        config.postgres.url = SecretUrl::from(project.postgres_url.as_str());
+        config.projections.path = project.projections();
+        config.projector.max_batch = 7;
+        config.projector.poll_interval = Duration::from_millis(300);
+        let (stop, stopped) = oneshot::channel();
+        let daemon = Daemon::builder(config).projection(Accounts { way, on_error });
+        let run = tokio::spawn(daemon.run_until(async move { drop(stopped.await) }));
+        Self { stop, run }
+    }
+
+    async fn end(self) {
+        drop(self.stop);
+        assert_eq!(self.run.await.unwrap().unwrap(), Outcome::Stopped);
+    }
+}
+
+/// Streams of ten events each, with amounts 1 to 10, and some that nobody wants.
+async fn append(project: &Project, streams: usize) -> Vec<StreamId> {
+    let store = PostgresStore::new(&project.postgres_url.parse().unwrap(), Settings::default());
+    store.setup().await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..streams {
+        let mut events: Vec<NewEvent> =
+            (1..=10).map(|n| NewEvent::from_json("Moved", json!({ "amount": n }))).collect();
+        events.push(NewEvent::from_json("Noticed", json!({})));
+        let id = StreamId::random();
+        let commit = Commit::new("account", events);
+        store.append_to_stream(id, ExpectedVersion::NoStream, commit).await.unwrap();
+        ids.push(id);
+    }
+    ids
+}
+
+const SUMS: &str = "select count(*) || ' ' || sum(events) || ' ' || sum(total) from accounts.accounts";
+
+async fn follows() {
+    let project = Project::new().await;
+    append(&project, 4).await;
+    let daemon = Inside::start(&project, Way::Sum, OnError::Halt);
+    project.until_value(SUMS, "4 40 220").await;
+    daemon.end().await;
+    append(&project, 1).await;
+    let daemon = Inside::start(&project, Way::Sum, OnError::Halt);
+    project.until_value(SUMS, "5 50 275").await;
+    project.until_state("accounts", "live").await;
+    project.until_value("select checkpoint from projectord.generations", "55").await;
+    project.ok(&["audit"]);
+    daemon.end().await;
+    assert_eq!(project.value("select count(*) from projectord.daemons").await, "0");
+}
+
+async fn refuses() {
+    let project = Project::new().await;
+    append(&project, 2).await;
+    let daemon = Inside::start(&project, Way::RefuseThree, OnError::Halt);
+    project.until_state("accounts", "halted").await;
+    let error = "select (error->>'message') || ' ' || (error->'event'->>'position') from projectord.projections";
+    assert_eq!(project.value(error).await, "three is too many 3");
+    assert_eq!(project.value(SUMS).await, "1 2 3", "what came before it is there");
+    daemon.end().await;
+
+    let daemon = Inside::start(&project, Way::RefuseThree, OnError::Park);
+    project.until_value("select checkpoint from projectord.generations", "22").await;
+    assert_eq!(project.value(SUMS).await, "2 4 6");
+    assert_eq!(project.value("select count(*) from projectord.parked").await, "16");
+    project.ok(&["audit"]);
+    sqlx::query("update accounts.allowed set three = true").execute(&project.pool).await.unwrap();
+    project.until_state("accounts", "live").await;
+    let retried = project.ok(&["retry", "accounts"]);
+    assert!(retried.contains("16 applied, 0 still parked"), "{retried}");
+    assert_eq!(project.value(SUMS).await, "2 20 110");
+    project.ok(&["audit"]);
+    daemon.end().await;
+}
+
+async fn revises() {
+    let project = Project::new().await;
+    append(&project, 3).await;
+    let daemon = Inside::start(&project, Way::Sum, OnError::Halt);
+    project.until_value(SUMS, "3 30 165").await;
+    daemon.end().await;
+    append(&project, 1).await;
+    let daemon = Inside::start(&project, Way::Double, OnError::Halt);
+    project.until_value(SUMS, "4 40 440").await;
+    assert_eq!(project.value("select generation from projectord.projections").await, "2");
+    project.until_state("accounts", "live").await;
+    project.ok(&["audit"]);
+    // The old revision is not in this program, so its rows cannot be brought up to date.
+    append(&project, 1).await;
+    project.until_value(SUMS, "5 50 550").await;
+    let undo = project.run(&["undo", "accounts", "--yes"]);
+    assert_eq!(undo.status.code(), Some(3), "{}", text(&undo.stderr));
+    assert!(text(&undo.stderr).contains("another revision"), "{}", text(&undo.stderr));
+    daemon.end().await;
+}
+
+async fn rebuilds() {
+    let project = Project::new().await;
+    append(&project, 10).await;
+    let daemon = Inside::start(&project, Way::Sum, OnError::Halt);
+    project.until_value(SUMS, "10 100 550").await;
+    let run = |arguments: &'static [&'static str]| {
+        let (folder, url) = (project.folder.path().to_owned(), project.postgres_url.clone());
+        tokio::task::spawn_blocking(move || {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_projectord"));
+            command.args(arguments).current_dir(folder).env("PROJECTORD_POSTGRES__URL", url);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+            text(&output.stdout)
+        })
+    };
+    run(&["rebuild", "accounts", "--wait"]).await.unwrap();
+    assert_eq!(project.value("select generation from projectord.projections").await, "2");
+    assert_eq!(project.value(SUMS).await, "10 100 550");
+    let verified = run(&["verify", "accounts"]).await.unwrap();
+    assert!(verified.contains("same accounts: 10 rows"), "{verified}");
+    run(&["undo", "accounts", "--yes"]).await.unwrap();
+    append(&project, 1).await;
+    project.until_value(SUMS, "11 110 605").await;
+    run(&["audit"]).await.unwrap();
+    daemon.end().await;
+}
+
+async fn cannot_commit() {
+    let project = Project::new().await;
+    append(&project, 1).await;
+    let daemon = Inside::start(&project, Way::Commit, OnError::Halt);
+    project.until_state("accounts", "halted").await;
+    let error = "select error->>'sqlstate' from projectord.projections";
+    assert_eq!(project.value(error).await, "PJ007");
+    assert_eq!(project.value("select checkpoint from projectord.generations").await, "0");
+    daemon.end().await;
+}
+
+async fn panics() {
+    let project = Project::new().await;
+    project.write("others", "schema.sql", "create table seen (position bigint);");
+    project.write("others", "Moved.sql", "insert into seen values (event.position);");
+    append(&project, 1).await;
+    let daemon = Inside::start(&project, Way::Panic, OnError::Halt);
+    project.until_value("select count(*) from others.seen", "10").await;
+    append(&project, 2).await;
+    project.until_value("select count(*) from others.seen", "30").await;
+    assert_eq!(project.value("select count(*) from accounts.accounts where events > 2").await, "0");
+    daemon.end().await;
+}
+
+async fn waits() {
+    let project = Project::new().await;
+    project.copy("projections/orders");
+    let store = PostgresStore::new(&project.postgres_url.parse().unwrap(), Settings::default());
+    store.setup().await.unwrap();
+    let unknown = store.wait_for("orders", StreamId::random(), Version(1), Duration::from_millis(50)).await;
+    assert!(unknown.unwrap_err().to_string().contains("no projection orders"));
+    let _daemon = project.daemon();
+    project.until_state("orders", "live").await;
+    for _ in 0..20 {
+        let order = StreamId::random();
+        let created = NewEvent::from_json("OrderCreated", json!({"user_id": 7, "total": 12.5}));
+        let commit = Commit::new("order", vec![created]);
+        store.append_to_stream(order, ExpectedVersion::NoStream, commit).await.unwrap();
+        store.wait_for("orders", order, Version(1), Duration::from_secs(10)).await.unwrap();
+        let there = format!("select count(*) from orders.orders where id = '{order}'");
+        assert_eq!(project.value(&there).await, "1", "read at once");
+        let later = store.wait_for("orders", order, Version(2), Duration::from_millis(100)).await;
+        assert!(later.unwrap_err().to_string().contains("the log does not have it yet"));
+    }
+    let strict = "begin isolation level repeatable read;
+                  select projectord.wait_for('orders', gen_random_uuid(), 1)";
+    let mut session = project.pool.acquire().await.unwrap();
+    let refused = sqlx::Executor::execute(&mut *session, sqlx::raw_sql(strict)).await.unwrap_err();
+    assert!(refused.to_string().contains("sees nothing new"), "{refused}");
+    session.close().await.unwrap();
+}
