@@ -281,7 +281,10 @@ pub(super) async fn create_over(
 }
 
 /// The role that the read model and its handlers belong to, where `deploy/roles.sql` was run.
-async fn handler_role(tx: &mut Transaction<'_, Postgres>, name: &str) -> Result<Option<String>, sqlx::Error> {
+pub(super) async fn handler_role(
+    tx: &mut Transaction<'_, Postgres>,
+    name: &str,
+) -> Result<Option<String>, sqlx::Error> {
     let (there,): (bool,) =
         sqlx::query_as("select to_regprocedure('projectord.handler_role(text)') is not null")
             .fetch_one(&mut **tx)

@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod run;
 mod state;
+mod upcaster_tests;
 
 use std::time::Duration;
 
@@ -25,12 +26,13 @@ use serde::{Deserialize, Serialize};
 
 pub use bell::{Bell, Ringer};
 pub use build::{Beside, Generation, GenerationError, build_beside, rebuild_in_place};
-pub use check::check_sql;
+pub use check::{Checked, check_sql};
 pub use failure::Failure;
 pub use pace::Pace;
 pub use record::{Rebuild, Record, Wanted, known, refuse};
 pub use run::Projector;
 pub use state::{Build, Progress, State};
+pub use upcaster_tests::{UpcasterTest, test_upcasters};
 
 /// What a projector goes by.
 #[derive(Debug, Clone, Default)]

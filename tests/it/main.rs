@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod bank;
+mod checking;
 mod command_line;
 mod configuration;
 mod contract;
+mod explaining;
 mod folders;
 mod fuzzing;
 mod handlers;
@@ -23,6 +25,7 @@ mod rethinkdb;
 mod roles;
 mod support;
 mod tls;
+mod upcasting;
 
 use std::process::ExitCode;
 
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
         roles::trials,
         tls::trials,
         folders::trials,
+        checking::trials,
+        explaining::trials,
+        upcasting::trials,
         handlers::trials,
         fuzzing::trials,
         configuration::trials,
