@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     /// The projection.
     name: String,
     /// The values of the table's primary key, in order.
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true, allow_negative_numbers = true)]
     key: Vec<String>,
     /// One JSON object.
     #[arg(long)]

@@ -53,7 +53,7 @@ pub fn load_all(path: &Path) -> Result<(Vec<Definition>, Vec<Problem>), Problem>
     Ok((projections, problems))
 }
 
-/// The projection in `folder`.
+/// The projection in `folder`, without the upcasters that may stand beside it.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.

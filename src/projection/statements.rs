@@ -252,7 +252,9 @@ fn taken(statement: &[Token<'_>]) -> Option<Range<usize>> {
 impl Statement {
     /// The body of a function that explains it, with everything on the line of its file, after the first.
     pub(crate) fn probe(&self, sql: &str) -> String {
-        let mut body = format!("declare event {EVENT}; projectord_row record; begin\n");
+        // The two texts are there where an exception is caught.
+        let mut body =
+            format!("declare event {EVENT}; projectord_row record; sqlstate text; sqlerrm text; begin\n");
         let mut written = 0;
         let mut ends = 0;
         for scope in &self.within {

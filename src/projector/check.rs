@@ -55,12 +55,17 @@ pub async fn check_sql(
     for handler in &projection.handlers {
         let mut tx = connection.begin().await?;
         let (sql, start) = compile_alone(handler);
-        if let Err(error) = execute(&mut tx, sql).await {
+        // Types of the read model's own are there later.
+        let is_type = |error: &sqlx::Error| code(error).is_some_and(|code| code == "42704");
+        if let Err(error) = execute(&mut tx, sql).await
+            && !is_type(&error)
+        {
             checked.problem(problem(&error, projection, &handler.file, &handler.sql, start)?);
         }
         tx.rollback().await?;
     }
     let mut tx = connection.begin().await?;
+    upcasters::look(&mut tx, projection, &mut checked).await?;
     let schema = format!("{}@check", projection.name);
     let compiled = match sample {
         Some(newest) => {
@@ -73,7 +78,6 @@ pub async fn check_sql(
         Ok(()) => {
             row_stream::look(&mut tx, projection, &schema, &mut checked).await?;
             replay::look(&mut tx, projection, &schema, &mut checked).await?;
-            upcasters::look(&mut tx, projection, &mut checked).await?;
             names::look(&mut tx, projection, &mut checked).await?;
             if sample.is_some() && checked.problems.is_empty() {
                 sample::run(&mut tx, projection, &schema, &compiled, &mut checked).await?;
@@ -82,11 +86,14 @@ pub async fn check_sql(
         Err(Wrong::Schema(error)) => {
             checked.problem(problem(&error, projection, "schema.sql", &projection.schema_sql, 0)?);
         }
+        Err(Wrong::Handler(error, file, line)) if checked.problems.is_empty() => {
+            checked.problem(Problem { line, ..problem(&error, projection, &file, "", 0)? });
+        }
         // Unless a handler alone was found wrong, it is the handlers together.
         Err(Wrong::Handlers(error)) if checked.problems.is_empty() => {
             checked.problem(problem(&error, projection, "", "", 0)?);
         }
-        Err(Wrong::Handlers(_)) => {}
+        Err(Wrong::Handler(..) | Wrong::Handlers(_)) => {}
         Err(Wrong::Other(error)) => return Err(error),
     }
     tx.rollback().await?;
@@ -106,6 +113,10 @@ fn problem(
     };
     let message = said(database.try_downcast_ref::<PgDatabaseError>(), database.message());
     Ok(Problem { file: projection.folder.join(file), line: line_of(error, text, start), message })
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(Into::into)
 }
 
 /// An error's message, SQLSTATE and hint.

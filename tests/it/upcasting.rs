@@ -99,14 +99,8 @@ async fn errors() {
         project.write("_upcasters", "OrderCreated.sql", upcaster);
         // The files have changed: a projection that is halted is built anew.
         assert_eq!(project.run(&["run", "--until-caught-up"]).status.code(), Some(3), "{upcaster}");
-        let status: Value = serde_json::from_str(&project.ok(&["status", "--json"])).unwrap();
-        let error = status["projections"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|it| it["name"] == "orders")
-            .unwrap()["error"]
-            .clone();
+        let error = project.value("select error from projectord.projections where name = 'orders'").await;
+        let error: Value = serde_json::from_str(&error).unwrap();
         assert_eq!(error["file"], format!("_upcasters/OrderCreated.sql:{line}"), "{error}");
         assert_eq!(
             (&error["sqlstate"], &error["event"]["position"]),
@@ -168,7 +162,8 @@ async fn needed() {
     let output = project.run(&["run", "--until-caught-up"]);
     assert_eq!(project.value("select count(*) from others.o").await, "1", "{}", text(&output.stderr));
     assert_eq!(project.value("select to_regclass('orders.o')").await, "");
-    let said = project.ok(&["status"]);
+    let said =
+        project.value("select error->>'message' from projectord.projections where name = 'orders'").await;
     assert!(said.contains("the upcaster of \"OrderCreated\", which it handles, is wrong"), "{said}");
     assert_eq!(
         project.value("select count(*) from projectord.projections where name like '\\_%'").await,

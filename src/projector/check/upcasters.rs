@@ -35,6 +35,7 @@ pub(super) async fn look(
             // Without a line it may have come of there being no event.
             if line.is_some() || database.code().is_some_and(|code| code.starts_with("42")) {
                 let message = said(database.try_downcast_ref(), database.message());
+                let line = line.or(Some(expression.line));
                 checked.problem(Problem { file: file.clone(), line, message });
             }
         }
