@@ -13,7 +13,7 @@ use crate::projector::{Checked, check_sql, test_upcasters};
 
 pub(super) const EXAMPLES: &str = "Examples:
   projectord check
-  projectord check orders --sample 100   # also runs the newest events through the handlers, and rolls back";
+  projectord check orders --sample 100   # also runs events through the handlers";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
