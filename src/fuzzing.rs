@@ -79,6 +79,11 @@ pub fn projection(folder: &Path, bytes: &[u8]) {
                 Some(projection.fingerprint())
             );
             drop(compiled);
+            for handler in &projection.handlers {
+                let found = projection::statements(&handler.sql);
+                found.plain.iter().for_each(|statement| drop(statement.probe(&handler.sql)));
+                drop(projection::mentions(&handler.sql));
+            }
         }
         Err(problems) => {
             assert!(!problems.is_empty());

@@ -79,7 +79,8 @@ pub(crate) async fn spoil(pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
              execute replace(pg_get_functiondef('projectord.{function}'::regproc), $x${text}$x$, $x${by}$x$);"
         )
     };
-    let fence = "and g.checkpoint = p_checkpoint\n           and g.owner = p_owner and g.epoch = p_epoch for update";
+    let fence =
+        "and g.checkpoint = p_checkpoint\n           and g.owner = p_owner and g.epoch = p_epoch for update";
     let sql = match *CHOSEN {
         Some(Bug::NoCompare) => replace("fence", fence, "for update"),
         Some(Bug::EpochAlone) => {

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod demo;
 mod exit;
+mod explain;
 mod import;
 mod open;
 mod parked;
@@ -69,6 +70,9 @@ enum Verb {
     /// Follow the log live.
     #[command(after_help = "Example:\n  projectord tail --from 1 --type 'Order*'")]
     Tail(tail::Arguments),
+    /// Show a row of a read model, and the events that made it.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Arguments),
     /// Show the store, ingest and each projection.
     #[command(after_help = "Example:\n  projectord status --watch")]
     Status(status::Arguments),
@@ -105,8 +109,8 @@ enum Verb {
     #[command(after_help = "Example:\n  projectord skip orders 4711")]
     Skip(parked::SkipArguments),
     /// Check configuration and projections, all problems at once, without changing anything.
-    #[command(after_help = "Example:\n  projectord check")]
-    Check,
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Arguments),
     /// Print the effective configuration and where each value came from, secrets redacted.
     #[command(after_help = "Example:\n  PROJECTORD_LOG__LEVEL=debug projectord config")]
     Config,
@@ -183,7 +187,8 @@ async fn ask(verb: Verb, loaded: Loaded) -> Result<Code, Failed> {
         Verb::Parked(arguments) => parked::run(&config, &arguments).await,
         Verb::Retry(arguments) => parked::retry(&config, &arguments).await,
         Verb::Skip(arguments) => parked::skip(&config, &arguments).await,
-        Verb::Check => check::run(&config).await,
+        Verb::Check(arguments) => check::run(&config, &arguments).await,
+        Verb::Explain(arguments) => explain::run(&config, &arguments).await,
         Verb::Config | Verb::Run(_) | Verb::Demo(_) => Ok(Code::Done),
     }
 }

@@ -8,7 +8,7 @@ use super::exit::{Code, Failed};
 use super::open::options;
 use super::print::{self, Colour, paint, thousands};
 use crate::config::Config;
-use crate::projection::{Definition, load};
+use crate::projection::{Definition, load_all};
 use crate::projector::{GenerationError, Plan, plan};
 
 pub(super) const EXAMPLES: &str = "Example:
@@ -40,14 +40,24 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
 
 /// The projection as its files are now.
 fn definition(config: &Config, name: &str) -> Result<Definition, Failed> {
-    let folder = config.projections.path.join(name);
-    if !folder.is_dir() {
-        return Err(Failed::new(Code::NotFound, format!("{}: there is no such projection", folder.display())));
+    let path = &config.projections.path;
+    let (all, problems) = load_all(path).map_err(|problem| Failed::new(Code::Config, problem))?;
+    if let Some(definition) = all.into_iter().find(|it| it.name == name) {
+        return Ok(definition);
     }
-    load(&folder).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failed::new(Code::Config, problems.join("\n"))
-    })
+    let ours: Vec<String> = problems
+        .iter()
+        .filter(|problem| problem.projection(path).as_deref() == Some(name))
+        .map(ToString::to_string)
+        .collect();
+    if ours.is_empty() {
+        let folder = path.join(name);
+        return Err(Failed::new(
+            Code::NotFound,
+            format!("{}: there is no such projection", folder.display()),
+        ));
+    }
+    Err(Failed::new(Code::Config, ours.join("\n")))
 }
 
 /// What is said before a rebuild: what stands in its way.
@@ -87,10 +97,14 @@ pub(super) async fn short(config: &Config, pool: &PgPool, name: &str, forced: bo
 }
 
 fn show(definition: &Definition, plan: &Plan) {
-    let line = |what: &str, text: String| print::line(format!("{} {text}", paint(Colour::Dim, format!("{what:<8}"))));
+    let line = |what: &str, text: String| {
+        print::line(format!("{} {text}", paint(Colour::Dim, format!("{what:<8}"))))
+    };
     match plan.live {
         0 => line("why", format!("{} has not been built yet", definition.name)),
-        live if plan.files.is_empty() => line("why", format!("the files are those that generation {live} was made of")),
+        live if plan.files.is_empty() => {
+            line("why", format!("the files are those that generation {live} was made of"))
+        }
         live => {
             line("why", format!("these files have changed since generation {live} was made:"));
             plan.files.iter().for_each(|(file, how)| line("", format!("{file} {how}")));

@@ -181,7 +181,10 @@ async fn go_on_with_held(pool: &PgPool, arguments: &Arguments, live: i64) -> Res
     notify(pool).await?;
     wait(pool, name, |now| now.generation > live).await?;
     let now = Progress::read(pool, name).await?;
-    print::line(format!("readers of {name} see generation {} now; projectord undo {name} goes back", now.generation));
+    print::line(format!(
+        "readers of {name} see generation {} now; projectord undo {name} goes back",
+        now.generation
+    ));
     Ok(Code::Done)
 }
 
@@ -254,7 +257,8 @@ async fn wait(pool: &PgPool, name: &str, done: impl Fn(&Progress) -> bool) -> Re
         }
         if now.state == "paused" {
             bar.abandon();
-            let message = format!("{name} is paused; it is rebuilt when it goes on: projectord resume {name}");
+            let message =
+                format!("{name} is paused; it is rebuilt when it goes on: projectord resume {name}");
             return Err(Failed::new(Code::Failed, message));
         }
         let (at, of) = match now.building {

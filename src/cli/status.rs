@@ -282,8 +282,16 @@ fn others(it: &Projection) -> Vec<String> {
         let error = print::plain(error);
         lines.push(paint(Colour::Red, format!("a rebuild could not begin: {error}")));
     }
-    for Generation { generation, state, position, events_per_second, held, caught_up_at, keep_until, error } in
-        &it.generations.0
+    for Generation {
+        generation,
+        state,
+        position,
+        events_per_second,
+        held,
+        caught_up_at,
+        keep_until,
+        error,
+    } in &it.generations.0
     {
         let at = thousands(position.unsigned_abs());
         lines.push(match (state.as_str(), error, keep_until) {

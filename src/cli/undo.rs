@@ -42,7 +42,8 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
     .await?;
     let Some((old, until, error)) = retired else {
         let kept = config.rebuild.keep_old;
-        let message = format!("there is nothing to go back to: rows of {name} are kept for {kept:?} after a swap");
+        let message =
+            format!("there is nothing to go back to: rows of {name} are kept for {kept:?} after a swap");
         return Err(Failed::new(Code::NotFound, message));
     };
     if let Some(Json(error)) = error {

@@ -50,7 +50,12 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
 }
 
 /// Compares, and prints what differs; whether nothing does.
-pub(super) async fn compare_and_show(pool: &PgPool, name: &str, live: i64, next: i64) -> Result<bool, Failed> {
+pub(super) async fn compare_and_show(
+    pool: &PgPool,
+    name: &str,
+    live: i64,
+    next: i64,
+) -> Result<bool, Failed> {
     let begun = Instant::now();
     let found = compare(pool, name, live, next, ROWS).await?;
     show(&found, begun.elapsed());
@@ -97,7 +102,8 @@ fn show_rows(table: &TableDifference) {
     if lines.len() == 1 {
         return;
     }
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0).min(60);
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0).min(60);
     let widths = [width(0), width(1), width(2)];
     for (nth, [row, column, live, next]) in lines.iter().enumerate() {
         let line =
@@ -118,7 +124,8 @@ fn values(row: &RowDifference, key: &[String]) -> Vec<[String; 4]> {
         (_, None) => String::new(),
     };
     let (Some(live), Some(next)) = (&row.live, &row.next) else {
-        let (live, next) = if row.live.is_some() { ("there", "no such row") } else { ("no such row", "there") };
+        let (live, next) =
+            if row.live.is_some() { ("there", "no such row") } else { ("no such row", "there") };
         return vec![[name, "(all)".into(), live.into(), next.into()]];
     };
     let columns = live.as_object().into_iter().flat_map(|row| row.keys());

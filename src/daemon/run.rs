@@ -64,10 +64,7 @@ pub enum RunError {
 }
 
 /// Runs the daemon, until a signal or until `stop` is done.
-pub(super) async fn run_until(
-    daemon: Daemon,
-    stop: impl Future<Output = ()>,
-) -> Result<Outcome, RunError> {
+pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
     let Daemon { config, file, level, mode, code } = daemon;
     let mut requests =
         Requests::new().map_err(|error| RunError::Failed(format!("cannot handle signals: {error}")))?;

@@ -2,7 +2,7 @@
 //! dispatches by type. It answers how far it came, so that nothing can leave it early unseen, and what it
 //! ran on. No templating: an event's data are variables, never text of the program.
 
-use super::{Definition, Handler, Pattern, sql};
+use super::{Definition, Expression, Handler, Pattern, sql};
 
 /// The largest digest: 2^62 - 1.
 const DIGEST: i64 = (1 << 62) - 1;
@@ -26,6 +26,8 @@ struct Source {
     file: String,
     first_line: usize,
     lines: usize,
+    /// The line of the file that the first is.
+    line: usize,
 }
 
 /// Where the events are.
@@ -43,6 +45,9 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
     body.line("    event record;");
     body.line("    projectord_events bigint := 0;");
     body.line("    projectord_digest bigint := 0;");
+    if !projection.upcasters.is_empty() {
+        body.line("    projectord_old record;");
+    }
     body.line("begin");
     body.line("    for event in");
     body.line("        select position, stream_id, stream_type, version, type, data, metadata, recorded_at");
@@ -61,6 +66,17 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
     body.line(&format!(
         "        projectord_digest := (projectord_digest + (hash_record_extended(event, 0) & {DIGEST})) & {DIGEST};"
     ));
+    // After the digest, which is the log's; before the handlers, which see events as they are written today.
+    for upcaster in &projection.upcasters {
+        body.line(&format!("        if event.type = {} then", literal(&upcaster.event_type)));
+        body.line("            projectord_old := event;");
+        for (field, expression) in [("data", &upcaster.data), ("metadata", &upcaster.metadata)] {
+            if let Some(expression) = expression {
+                body.upcast(field, expression);
+            }
+        }
+        body.line("        end if;");
+    }
     let mut branches: Vec<(&Pattern, &Handler)> = projection
         .handlers
         .iter()
@@ -103,6 +119,12 @@ pub(crate) fn compile_alone(handler: &Handler) -> (String, usize) {
     (sql.clone(), sql[..start].chars().count())
 }
 
+/// A query for the value of an upcaster's expression, with `from` as the event that the log has. Where it gives
+/// nothing, neither does the query.
+pub(crate) fn upcast(expression: &Expression, from: &str) -> String {
+    format!("select cast((\n{}\n) as jsonb) from (select {from}) projectord_log", expression.sql)
+}
+
 impl Compiled {
     /// The file and line that a line of the function's body came from. PL/pgSQL counts from 1, and the
     /// first is the one that the body's opening quote ends.
@@ -110,7 +132,7 @@ impl Compiled {
         let line = body_line.checked_sub(1)?;
         let source =
             self.sources.iter().find(|it| line >= it.first_line && line < it.first_line + it.lines)?;
-        Some((&source.file, line - source.first_line + 1))
+        Some((&source.file, line - source.first_line + source.line))
     }
 }
 
@@ -125,14 +147,14 @@ impl Body {
     fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
-        self.lines += 1;
+        self.lines += 1 + line.matches('\n').count();
     }
 
     /// The handler's text as it is, in a block of its own.
     fn handler(&mut self, handler: &Handler) {
         self.line("        begin");
         let lines = handler.sql.lines().count();
-        self.sources.push(Source { file: handler.file.clone(), first_line: self.lines + 1, lines });
+        self.sources.push(Source { file: handler.file.clone(), first_line: self.lines + 1, lines, line: 1 });
         self.text.push_str(&handler.sql);
         if !handler.sql.ends_with('\n') {
             self.text.push('\n');
@@ -142,6 +164,22 @@ impl Body {
             self.line("        ;");
         }
         self.line("        end;");
+    }
+
+    /// The new value of a field of the event. PL/pgSQL names the line that a statement begins on.
+    fn upcast(&mut self, field: &str, expression: &Expression) {
+        let from = "projectord_old.data as data, projectord_old.metadata as metadata, \
+                    projectord_old.type as type, projectord_old.version as version";
+        let query = upcast(expression, from);
+        let file = &expression.file;
+        let source = |first_line| Source { file: file.clone(), first_line, lines: 1, line: expression.line };
+        self.sources.push(source(self.lines + 1));
+        self.line(&format!("            event.{field} := ({query});"));
+        self.sources.push(source(self.lines + 1));
+        let message = literal(&format!("the upcaster {file} gives null"));
+        self.line(&format!(
+            "            if event.{field} is null then raise exception using errcode = '22004', message = {message}; end if;"
+        ));
     }
 
     /// A dollar quote that occurs nowhere in the body, so that no text can end it early.
@@ -215,6 +253,7 @@ mod tests {
             schema_sql: String::new(),
             handlers,
             code: None,
+            upcasters: Vec::new(),
         }
     }
 

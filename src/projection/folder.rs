@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{self, Manifest};
-use super::{Definition, Handler, Pattern, Problem, sql};
+use super::{Definition, Handler, Pattern, Problem, sql, upcaster};
 
 const SCHEMA: &str = "schema.sql";
 const MANIFEST: &str = "projection.toml";
@@ -13,7 +13,7 @@ const MANIFEST: &str = "projection.toml";
 const RESERVED: [&str; 6] = ["public", "information_schema", "ingest", "owner", "projector", "reader"];
 
 /// Every projection below `path`, in order of name, and everything that is wrong with the others.
-/// Folders whose names begin with `_` or `.` are left out.
+/// Folders whose names begin with `_` or `.` are left out; `_upcasters` says how old events are read.
 ///
 /// # Errors
 /// When `path` itself cannot be read.
@@ -25,17 +25,35 @@ pub fn load_all(path: &Path) -> Result<(Vec<Definition>, Vec<Problem>), Problem>
         .filter(|path| path.is_dir() && !file_name(path).starts_with(['_', '.']))
         .collect();
     folders.sort();
-    let (mut projections, mut problems) = (Vec::new(), Vec::new());
+    let (upcasters, refused, mut problems) = upcaster::load(path);
+    let mut projections = Vec::new();
     for folder in folders {
         match load(&folder) {
-            Ok(projection) => projections.push(projection),
+            Ok(mut projection) => match refused.iter().find(|it| projection.handler_for(it).is_some()) {
+                // It must not go on with events as they were.
+                Some(event_type) => problems.push(Problem::new(
+                    folder,
+                    format!(
+                        "the upcaster of {event_type:?}, which it handles, is wrong: {}",
+                        upcaster::FOLDER
+                    ),
+                )),
+                None => {
+                    projection.upcasters = upcasters
+                        .iter()
+                        .filter(|it| projection.handler_for(&it.event_type).is_some())
+                        .cloned()
+                        .collect();
+                    projections.push(projection);
+                }
+            },
             Err(found) => problems.extend(found),
         }
     }
     Ok((projections, problems))
 }
 
-/// The projection in `folder`.
+/// The projection in `folder`, without the upcasters that may stand beside it.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
@@ -73,6 +91,7 @@ pub fn load(folder: &Path) -> Result<Definition, Vec<Problem>> {
         schema_sql,
         handlers,
         code: None,
+        upcasters: Vec::new(),
     })
 }
 
@@ -110,7 +129,7 @@ fn read_manifest(folder: &Path, problems: &mut Vec<Problem>) -> Manifest {
     })
 }
 
-fn sql_files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
+pub(super) fn sql_files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
@@ -127,7 +146,7 @@ fn sql_files(folder: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
 }
 
 /// Reads a file of the folder; one that leads out of it, by a link or by `..`, is refused.
-fn read_inside(folder: &Path, file: &str) -> Result<String, Problem> {
+pub(super) fn read_inside(folder: &Path, file: &str) -> Result<String, Problem> {
     let path = folder.join(file);
     let problem = |message: String| Problem::new(&path, message);
     let real = path.canonicalize().map_err(|error| problem(format!("cannot read it: {error}")))?;

@@ -6,23 +6,35 @@
 //!   projection.toml     optional: description, on_error, partition, row_stream, [on] event types → files
 //!   schema.sql          the read model's tables and indexes
 //!   OrderCreated.sql    runs once for each event of that type
+//! projections/_upcasters/
+//!   OrderCreated.sql    what old events of that type are read as
 //! ```
 
 mod code;
 mod compile;
 mod folder;
 mod manifest;
+mod mentions;
 mod pattern;
 mod problem;
 mod sql;
+mod statements;
+mod tokens;
+mod upcaster;
+mod upcaster_cases;
 
 pub use code::{Code, HandlerError, Projection};
 pub use compile::{Compiled, compile};
-pub(crate) use compile::{compile_alone, compile_over};
+pub(crate) use compile::{compile_alone, compile_over, upcast};
 pub use folder::{load, load_all};
 pub use manifest::{OnError, Partition, RowStream};
+pub(crate) use mentions::{Mention, mentions};
 pub use pattern::Pattern;
 pub use problem::Problem;
+pub(crate) use statements::{EVENT, PROBE, Statement, statements};
+pub(crate) use upcaster::load_upcasters;
+pub use upcaster::{Expression, Upcaster};
+pub(crate) use upcaster_cases::{Case, upcaster_cases};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,6 +60,8 @@ pub struct Definition {
     pub schema_sql: String,
     /// Its handlers, in order of their files' names; of one in Rust, the types that it wants.
     pub handlers: Vec<Handler>,
+    /// How events of types that it handles are read, in order of type.
+    pub upcasters: Vec<Upcaster>,
     /// What runs instead of the handlers' SQL, where it is written in Rust.
     pub code: Option<Code>,
 }
@@ -75,6 +89,7 @@ impl TryFrom<Code> for Definition {
             row_stream: None,
             schema_sql: it.schema_sql().to_owned(),
             handlers: vec![revision],
+            upcasters: Vec::new(),
             code: Some(code),
         })
     }
@@ -104,8 +119,15 @@ impl Definition {
         self.handlers.iter().flat_map(|handler| &handler.on).map(Pattern::to_like).collect()
     }
 
-    /// Changes with everything that rows depend on: `schema.sql`, handlers, and which types they are
-    /// for. Rows of one fingerprint are never mixed with another's.
+    /// The handler that runs for events of this type.
+    pub fn handler_for(&self, event_type: &str) -> Option<&Handler> {
+        let all = self.handlers.iter().flat_map(|handler| handler.on.iter().map(move |on| (on, handler)));
+        let matching = all.filter(|(on, _)| on.matches(event_type));
+        matching.min_by(|(a, _), (b, _)| a.rank().cmp(&b.rank())).map(|(_, handler)| handler)
+    }
+
+    /// Changes with everything that rows depend on: `schema.sql`, handlers, which types they are for, and
+    /// how old events are read. Rows of one fingerprint are never mixed with another's.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         let mut add = |text: &str| {
@@ -118,6 +140,10 @@ impl Definition {
             add(&handler.file);
             add(&handler.sql);
             handler.on.iter().for_each(|pattern| add(pattern.as_str()));
+        }
+        for expression in self.upcasters.iter().flat_map(Upcaster::expressions) {
+            add(&expression.file);
+            add(&expression.sql);
         }
         hex(hash)
     }
@@ -132,6 +158,9 @@ impl Definition {
             .collect();
         let mut files: BTreeMap<String, String> =
             self.handlers.iter().map(|handler| (handler.file.clone(), digest(&handler.sql))).collect();
+        for expression in self.upcasters.iter().flat_map(Upcaster::expressions) {
+            files.insert(expression.file.clone(), digest(&expression.sql));
+        }
         files.insert("schema.sql".into(), digest(&self.schema_sql));
         files.insert("[on] in projection.toml".into(), digest(&mapping.join("\n")));
         files

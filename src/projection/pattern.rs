@@ -38,6 +38,34 @@ impl Pattern {
         self.0.chars().all(|c| c == '*')
     }
 
+    /// Whether it stands for this type.
+    pub fn matches(&self, event_type: &str) -> bool {
+        let (pattern, text): (Vec<char>, Vec<char>) =
+            (self.0.chars().collect(), event_type.chars().collect());
+        if !self.is_glob() {
+            return self.0 == event_type;
+        }
+        // Where the last star was, and how far it has taken; more is taken when what follows does not match.
+        let (mut p, mut t, mut star) = (0, 0, None);
+        while t < text.len() {
+            match pattern.get(p) {
+                Some('*') => {
+                    star = Some((p, t));
+                    p += 1;
+                }
+                Some(c) if *c == '?' || *c == text[t] => (p, t) = (p + 1, t + 1),
+                _ => match star {
+                    Some((at, taken)) => {
+                        star = Some((at, taken + 1));
+                        (p, t) = (at + 1, taken + 1);
+                    }
+                    None => return false,
+                },
+            }
+        }
+        pattern[p..].iter().all(|c| *c == '*')
+    }
+
     /// As a pattern for SQL's LIKE.
     pub fn to_like(&self) -> String {
         let mut like = String::with_capacity(self.0.len());
@@ -75,6 +103,23 @@ mod tests {
         assert_eq!(Pattern::new("100%?").unwrap().to_like(), r"100\%_");
         assert!(Pattern::new("A_[xy]*").is_err());
         assert!(Pattern::new("A_[xy]").is_ok(), "a type may hold brackets");
+    }
+
+    #[test]
+    fn a_glob_matches_as_like_does() {
+        for (glob, event_type, wanted) in [
+            ("A", "A", true),
+            ("A", "a", false),
+            ("W_*", "W_", true),
+            ("W_*", "WX", false),
+            ("*b*c", "abbcbc", true),
+            ("*b*c", "abbcb", false),
+            ("?*", "", false),
+            ("a?c", "aéc", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(Pattern::new(glob).unwrap().matches(event_type), wanted, "{glob} {event_type}");
+        }
     }
 
     #[test]

@@ -19,10 +19,11 @@ impl Problem {
         Self { file: file.into(), line: None, message: message.into() }
     }
 
-    /// The name of the projection that it is about, below `projections`.
+    /// The name of the projection that it is about, below `projections`; none of what several share.
     pub fn projection(&self, projections: &Path) -> Option<String> {
         let inside = self.file.strip_prefix(projections).ok()?;
-        inside.iter().next().map(|name| name.to_string_lossy().into_owned())
+        let name = inside.iter().next()?.to_string_lossy();
+        (!name.starts_with('_')).then(|| name.into_owned())
     }
 
     pub(super) fn at_line(mut self, line: usize) -> Self {

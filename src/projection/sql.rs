@@ -124,7 +124,7 @@ impl Scan {
 
 /// The length of the comment or quoted text that `rest` begins with, none where it is not closed, and
 /// whether it is code.
-fn skipped_len(rest: &str) -> Option<(Option<usize>, bool)> {
+pub(super) fn skipped_len(rest: &str) -> Option<(Option<usize>, bool)> {
     let until = |start: usize, end: &str| rest[start..].find(end).map(|at| start + at + end.len());
     if rest.starts_with("--") {
         return Some((until(2, "\n").or(Some(rest.len())), false));

@@ -109,18 +109,20 @@ impl Applier {
                 shutdown.within(AGAIN_AFTER.mul_f64(fastrand::f64())).await;
                 Ok(Step::Again)
             }
-            Class::Again | Class::Statement => match self.isolate(checkpoint, Failure::of(&error, &self.compiled)).await? {
-                None => Ok(Step::Again),
-                Some(failure) if class == Class::Statement && self.may_park(&failure) => {
-                    self.park(checkpoint, &failure).await
+            Class::Again | Class::Statement => {
+                match self.isolate(checkpoint, Failure::of(&error, &self.compiled)).await? {
+                    None => Ok(Step::Again),
+                    Some(failure) if class == Class::Statement && self.may_park(&failure) => {
+                        self.park(checkpoint, &failure).await
+                    }
+                    Some(failure) if has(Bug::ErrorSkipped) => {
+                        let to = self.fence(checkpoint).park(&failure).await?;
+                        sqlx::query("delete from projectord.parked").execute(&self.pool).await?;
+                        Ok(Step::Moved { to, head: to.next() })
+                    }
+                    Some(failure) => Ok(Step::Failed(failure)),
                 }
-                Some(failure) if has(Bug::ErrorSkipped) => {
-                    let to = self.fence(checkpoint).park(&failure).await?;
-                    sqlx::query("delete from projectord.parked").execute(&self.pool).await?;
-                    Ok(Step::Moved { to, head: to.next() })
-                }
-                Some(failure) => Ok(Step::Failed(failure)),
-            },
+            }
         }
     }
 
@@ -184,7 +186,10 @@ impl Applier {
                 let patience = self.config.batch_timeout + Duration::from_secs(10);
                 match tokio::time::timeout(patience, self.apply_code(code, after, limit)).await {
                     Ok(done) => done,
-                    Err(_) => Err(sqlx::Error::Protocol(format!("a batch has not ended within {patience:?}")).into()),
+                    Err(_) => {
+                        Err(sqlx::Error::Protocol(format!("a batch has not ended within {patience:?}"))
+                            .into())
+                    }
                 }
             }
         }

@@ -227,6 +227,9 @@ async fn insert(
 /// Which part of a projection PostgreSQL refused.
 pub(super) enum Wrong {
     Schema(sqlx::Error),
+    /// One handler, by file and line.
+    Handler(sqlx::Error, String, Option<usize>),
+    /// All of them together.
     Handlers(sqlx::Error),
     Other(sqlx::Error),
 }
@@ -265,7 +268,11 @@ pub(super) async fn create_over(
     execute(tx, format!("set local search_path = {schema}, pg_temp")).await.map_err(Wrong::Other)?;
     // Alone, a handler cannot leave the loop over the events. Those in Rust are none of the database's business.
     for handler in projection.handlers.iter().filter(|_| projection.code.is_none()) {
-        execute(tx, compile_alone(handler).0).await.map_err(Wrong::Handlers)?;
+        let (sql, start) = compile_alone(handler);
+        execute(tx, sql).await.map_err(|error| {
+            let line = line_of(&error, &handler.sql, start);
+            Wrong::Handler(error, handler.file.clone(), line)
+        })?;
         execute(tx, "drop function pg_temp.projectord_check()".into()).await.map_err(Wrong::Other)?;
     }
     if projection.code.is_none() {
@@ -283,7 +290,10 @@ pub(super) async fn create_over(
 }
 
 /// The role that the read model and its handlers belong to, where `deploy/roles.sql` was run.
-pub(super) async fn handler_role(tx: &mut Transaction<'_, Postgres>, name: &str) -> Result<Option<String>, sqlx::Error> {
+pub(super) async fn handler_role(
+    tx: &mut Transaction<'_, Postgres>,
+    name: &str,
+) -> Result<Option<String>, sqlx::Error> {
     let (there,): (bool,) =
         sqlx::query_as("select to_regprocedure('projectord.handler_role(text)') is not null")
             .fetch_one(&mut **tx)
@@ -309,18 +319,21 @@ pub(super) async fn execute(tx: &mut Transaction<'_, Postgres>, sql: String) -> 
 }
 
 pub(super) fn refused_by_sql(wrong: Wrong, projection: &Definition) -> GenerationError {
-    let (error, file) = match wrong {
+    let (error, place) = match wrong {
         Wrong::Other(error) => return error.into(),
-        Wrong::Schema(error) => (error, Some("schema.sql")),
+        Wrong::Schema(error) => {
+            let line = line_of(&error, &projection.schema_sql, 0);
+            (error, Some(("schema.sql".to_owned(), line)))
+        }
+        Wrong::Handler(error, file, line) => (error, Some((file, line))),
         Wrong::Handlers(error) => (error, None),
     };
     if classify(&error) != Class::Statement {
         return error.into();
     }
     let mut failure = Failure::of(&error, &compile(projection));
-    if let Some(file) = file {
-        let line = line_of(&error, &projection.schema_sql, 0);
-        failure.file = Some(line.map_or(file.into(), |line| format!("{file}:{line}")));
+    if let Some((file, line)) = place {
+        failure.file = Some(line.map_or(file.clone(), |line| format!("{file}:{line}")));
     }
     failure.hint = Some("`projectord check` shows the file and line; then reload or restart".into());
     GenerationError::Refused(failure)

@@ -183,10 +183,13 @@ async fn rows(
         (format!("{}.{}", ident(live), ident(&name)), format!("{}.{}", ident(next), ident(&name)));
     let mut rows = (None, None);
     let mut digests = Vec::new();
-    for (table, is_there, rows) in [(&mine, here.is_some(), &mut rows.0), (&theirs, there.is_some(), &mut rows.1)] {
+    for (table, is_there, rows) in
+        [(&mine, here.is_some(), &mut rows.0), (&theirs, there.is_some(), &mut rows.1)]
+    {
         if is_there {
             // Whatever type a column has, its text tells; and texts have a digest.
-            let values: Vec<String> = common.iter().map(|column| format!("t.{}::text", ident(column))).collect();
+            let values: Vec<String> =
+                common.iter().map(|column| format!("t.{}::text", ident(column))).collect();
             let sql = format!(
                 "select count(*), coalesce(sum(hash_record_extended(row({}), 0)::numeric), 0)::text from {table} t",
                 values.join(", ")
@@ -197,20 +200,23 @@ async fn rows(
             digests.push((count, digest));
         }
     }
-    let mut difference = TableDifference { table: name, rows, key, columns, different: 0, differing: Vec::new() };
+    let mut difference =
+        TableDifference { table: name, rows, key, columns, different: 0, differing: Vec::new() };
     if digests.len() == 2 && digests[0] != digests[1] {
         let sql = differing(&mine, &theirs, &common, &difference.key);
         let found: Vec<(Option<Value>, Option<Value>, i64)> =
             sqlx::query_as(AssertSqlSafe(sql)).bind(most).fetch_all(&mut *reader).await?;
         difference.different = found.first().map_or(0, |row| row.2);
-        difference.differing = found.into_iter().map(|(live, next, _)| RowDifference { live, next }).collect();
+        difference.differing =
+            found.into_iter().map(|(live, next, _)| RowDifference { live, next }).collect();
     }
     Ok(difference)
 }
 
 /// The rows that differ: paired by the primary key where there is one, or each for itself.
 fn differing(live: &str, next: &str, common: &[&String], key: &[String]) -> String {
-    let list = |of: &str| common.iter().map(|it| format!("{of}.{}", ident(it))).collect::<Vec<_>>().join(", ");
+    let list =
+        |of: &str| common.iter().map(|it| format!("{of}.{}", ident(it))).collect::<Vec<_>>().join(", ");
     let object = |of: &str| format!("(select to_jsonb(it) from (select {}) it)", list(of));
     if key.is_empty() || !key.iter().all(|column| common.contains(&column)) {
         let (mine, theirs) = (object("l"), object("n"));
@@ -225,9 +231,8 @@ fn differing(live: &str, next: &str, common: &[&String], key: &[String]) -> Stri
     }
     let on: Vec<String> = key.iter().map(|it| format!("l.{0} = n.{0}", ident(it))).collect();
     let order: Vec<String> = key.iter().map(|it| format!("coalesce(l.{0}, n.{0})", ident(it))).collect();
-    let texts = |of: &str| {
-        common.iter().map(|it| format!("{of}.{}::text", ident(it))).collect::<Vec<_>>().join(", ")
-    };
+    let texts =
+        |of: &str| common.iter().map(|it| format!("{of}.{}::text", ident(it))).collect::<Vec<_>>().join(", ");
     let absent = |of: &str| format!("{of}.{} is null", ident(&key[0]));
     format!(
         "select case when {no_l} then null else {l} end, case when {no_n} then null else {n} end, count(*) over ()

@@ -21,6 +21,7 @@ mod record;
 mod report;
 mod run;
 mod state;
+mod upcaster_tests;
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bell::{Bell, Ringer};
 pub use build::{Beside, Generation, GenerationError, build_beside, rebuild_in_place};
-pub use check::check_sql;
+pub use check::{Checked, check_sql};
 pub use compare::{Comparison, RowDifference, TableDifference, compare};
 pub use failure::Failure;
 pub use pace::Pace;
@@ -36,6 +37,7 @@ pub use plan::{Plan, plan};
 pub use record::{Rebuild, Record, Wanted, known, refuse};
 pub use run::Projector;
 pub use state::{Build, Progress, State};
+pub use upcaster_tests::{UpcasterTest, test_upcasters};
 
 /// What a projector goes by.
 #[derive(Debug, Clone, Default)]

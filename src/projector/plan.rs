@@ -8,8 +8,8 @@ use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 
 use super::Failure;
-use super::build::{create, quoted, refused_by_sql};
 use super::build::GenerationError;
+use super::build::{create, quoted, refused_by_sql};
 use crate::projection::Definition;
 
 /// How many events are applied at a time while the rate is measured, and for how long.
@@ -66,8 +66,10 @@ pub async fn plan(connection: &mut PgConnection, projection: &Definition) -> Res
     .bind(projection.handles())
     .fetch_one(&mut *connection)
     .await?;
-    let outside: Vec<(String,)> =
-        sqlx::query_as("select * from projectord.dependants($1)").bind(name).fetch_all(&mut *connection).await?;
+    let outside: Vec<(String,)> = sqlx::query_as("select * from projectord.dependants($1)")
+        .bind(name)
+        .fetch_all(&mut *connection)
+        .await?;
     let scratch = format!("{name}@plan");
     let mut tx = connection.begin().await?;
     create(&mut tx, projection, &scratch).await.map_err(|wrong| refused_by_sql(wrong, projection))?;

@@ -92,7 +92,8 @@ async fn wait_for(
         Err(_) => return Err(WaitError::Unavailable("no answer from PostgreSQL".into())),
     };
     let database = error.as_database_error();
-    let (code, message) = (database.and_then(sqlx::error::DatabaseError::code), database.map(|it| it.message().to_owned()));
+    let (code, message) =
+        (database.and_then(sqlx::error::DatabaseError::code), database.map(|it| it.message().to_owned()));
     Err(match (code.as_deref(), message) {
         (Some("PJ010"), Some(message)) => WaitError::NotYet(message),
         (Some("PJ013"), Some(message)) => WaitError::Parked(message),

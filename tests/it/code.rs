@@ -162,7 +162,8 @@ async fn refuses() {
     append(&project, 2).await;
     let daemon = Inside::start(&project, Way::RefuseThree, OnError::Halt);
     project.until_state("accounts", "halted").await;
-    let error = "select (error->>'message') || ' ' || (error->'event'->>'position') from projectord.projections";
+    let error =
+        "select (error->>'message') || ' ' || (error->'event'->>'position') from projectord.projections";
     assert_eq!(project.value(error).await, "three is too many 3");
     assert_eq!(project.value(SUMS).await, "1 2 3", "what came before it is there");
     daemon.end().await;

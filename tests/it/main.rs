@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod bank;
+mod checking;
 mod code;
 mod command_line;
 mod configuration;
 mod contract;
+mod explaining;
 mod folders;
 mod fuzzing;
 mod handlers;
@@ -25,6 +27,7 @@ mod rethinkdb;
 mod roles;
 mod support;
 mod tls;
+mod upcasting;
 
 use std::process::ExitCode;
 
@@ -48,6 +51,9 @@ fn main() -> ExitCode {
         roles::trials,
         tls::trials,
         folders::trials,
+        checking::trials,
+        explaining::trials,
+        upcasting::trials,
         handlers::trials,
         fuzzing::trials,
         configuration::trials,

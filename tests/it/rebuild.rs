@@ -32,7 +32,8 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const ACCOUNTS: &str = "create table accounts (id uuid primary key, events int not null, total bigint not null);";
+const ACCOUNTS: &str =
+    "create table accounts (id uuid primary key, events int not null, total bigint not null);";
 const MOVED: &str = "insert into accounts values (event.stream_id, 1, (event.data->>'amount')::int)
     on conflict (id) do update set events = accounts.events + 1, total = accounts.total + excluded.total;";
 const GENERATION: &str = "select generation from projectord.projections";
@@ -215,7 +216,11 @@ async fn undo_holds() {
     append(&project, 1).await;
     project.until_value("select sum(total) from accounts.accounts", "660").await;
     project.ok(&["undo", "accounts", "--yes"]);
-    assert_eq!(project.value("select sum(total) from accounts.accounts").await, "330", "with what came since");
+    assert_eq!(
+        project.value("select sum(total) from accounts.accounts").await,
+        "330",
+        "with what came since"
+    );
     // The files are those that were gone back from: neither a reload nor a restart builds them again.
     daemon.signal("HUP");
     assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
@@ -312,7 +317,10 @@ async fn killed_half_way() {
     assert!(reached.parse::<i64>().unwrap() >= 5);
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(project.value(GENERATION).await, "2");
-    assert_eq!(project.value("select min(events) || ' ' || sum(total) from accounts.accounts").await, "10 16500");
+    assert_eq!(
+        project.value("select min(events) || ' ' || sum(total) from accounts.accounts").await,
+        "10 16500"
+    );
     project.ok(&["audit"]);
     assert_eq!(project.value(ASIDE).await, "1", "the rows to go back to, and nothing else");
 }
@@ -320,13 +328,16 @@ async fn killed_half_way() {
 /// Above the length that is worth sharing; with an event in it that is parked.
 async fn shared() {
     let project = Project::new().await;
-    let handler = format!("if event.version = 3 and event.stream_id::text like '%a' then raise exception 'a'; end if;\n{MOVED}");
+    let handler = format!(
+        "if event.version = 3 and event.stream_id::text like '%a' then raise exception 'a'; end if;\n{MOVED}"
+    );
     write_accounts(&project, &handler);
     project.write("accounts", "projection.toml", "partition = \"stream\"\non_error = \"park\"\n");
     append(&project, 1100).await;
     project.ok(&["run", "--until-caught-up"]);
     let rows = project.rows("accounts.accounts").await;
-    let parked = "select string_agg(position::text, ' ' order by position) from projectord.parked where generation = ";
+    let parked =
+        "select string_agg(position::text, ' ' order by position) from projectord.parked where generation = ";
     let before = project.value(&format!("{parked} 1")).await;
     assert!(!before.is_empty());
     project.ok(&["rebuild", "accounts"]);
@@ -363,7 +374,8 @@ async fn dependants() {
     // Where nobody asks, because the files have changed: it is built, and waits.
     write_accounts(&project, &MOVED.replace("::int)", "::int * 2)"));
     daemon.signal("HUP");
-    let waits = "select error->>'message' like '%view sums%' from projectord.generations where state = 'building'";
+    let waits =
+        "select error->>'message' like '%view sums%' from projectord.generations where state = 'building'";
     project.until_value(waits, "true").await;
     assert_eq!(project.value("select * from public.sums").await, "165");
     append(&project, 1).await;
@@ -405,7 +417,10 @@ async fn old_rows_are_dropped() {
     project.until_state("accounts", "live").await;
     project.ok(&["rebuild", "accounts", "--wait"]);
     project.until_value(ASIDE, "0").await;
-    assert_eq!(project.value("select string_agg(generation::text, ' ') from projectord.generations").await, "2");
+    assert_eq!(
+        project.value("select string_agg(generation::text, ' ') from projectord.generations").await,
+        "2"
+    );
     daemon.kill().unwrap();
     daemon.wait().unwrap();
 }
@@ -422,11 +437,12 @@ async fn twenty_swaps() {
             let mut before = 0;
             while !stop.load(Ordering::Relaxed) {
                 // Prepared once, as readers do it. Rows of one generation have one marker.
-                let (rows, events): (i64, i64) =
-                    sqlx::query_as("select count(*), coalesce(sum(events), 0)::bigint from accounts.accounts")
-                        .fetch_one(&project.pool)
-                        .await
-                        .unwrap();
+                let (rows, events): (i64, i64) = sqlx::query_as(
+                    "select count(*), coalesce(sum(events), 0)::bigint from accounts.accounts",
+                )
+                .fetch_one(&project.pool)
+                .await
+                .unwrap();
                 assert!(rows >= 100 && events >= before, "{rows} rows of {events} events after {before}");
                 before = events;
                 reads.fetch_add(1, Ordering::Relaxed);

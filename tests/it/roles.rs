@@ -37,7 +37,7 @@ async fn least_privilege() {
     let order =
         ["append", stream, "OrderCreated", r#"{"user_id": 7, "total": 12.5}"#, "--stream-type", "order"];
     project.ok(&order);
-    project.ok(&["check"]);
+    project.ok(&["check", "--sample", "10"]);
     project.ok(&["run", "--until-caught-up"]);
     project.ok(&["rebuild", "orders", "--yes"]);
     project.ok(&["run", "--until-caught-up"]);
