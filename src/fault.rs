@@ -14,8 +14,11 @@ pub(crate) fn point(name: &str) {
     let _ = name;
 }
 
-/// Takes up what the environment asks for.
+/// Takes up what the environment asks for; once, also where a process runs several daemons.
 pub(crate) fn arm() {
     #[cfg(feature = "failpoints")]
-    std::mem::forget(fail::FailScenario::setup());
+    {
+        static ARMED: std::sync::Once = std::sync::Once::new();
+        ARMED.call_once(|| std::mem::forget(fail::FailScenario::setup()));
+    }
 }

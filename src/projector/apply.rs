@@ -276,7 +276,9 @@ impl Applier {
         checkpoint: Position,
         mut failure: Failure,
     ) -> Result<Option<Failure>, sqlx::Error> {
-        if failure.sqlstate.as_deref() == Some("PJ002") || matches!(self.handlers, Handlers::Gone) {
+        // Of the checkpoint, or of the handlers as a whole, and not of one event.
+        let whole = matches!(failure.sqlstate.as_deref(), Some("PJ002" | "PJ007"));
+        if whole || matches!(self.handlers, Handlers::Gone) {
             return Ok(Some(failure));
         }
         let (head,): (i64,) =

@@ -78,7 +78,6 @@ impl Projection for Accounts {
                 Way::RefuseThree if event.version == 3 && !allowed => {
                     return Err(HandlerError::Refused("three is too many".into()));
                 }
-                Way::Commit => drop(sqlx::query("commit").execute(&mut *rows).await?),
                 Way::Panic if event.version == 3 => panic!("at three"),
                 _ => {}
             }
@@ -92,6 +91,9 @@ impl Projection for Accounts {
             .bind(amount)
             .execute(&mut *rows)
             .await?;
+        }
+        if self.way == Way::Commit {
+            sqlx::query("commit").execute(&mut *rows).await?;
         }
         Ok(())
     }
