@@ -17,6 +17,7 @@ mod sql;
 
 pub use compile::{Compiled, compile};
 pub(crate) use compile::{compile_alone, compile_over};
+pub(crate) use folder::check_name;
 pub use folder::{load, load_all};
 pub use manifest::{OnError, Partition, RowStream};
 pub use pattern::Pattern;

@@ -25,8 +25,9 @@ use serde::{Deserialize, Serialize};
 
 pub use bell::{Bell, Ringer};
 pub use build::{Beside, Generation, GenerationError, build_beside, rebuild_in_place};
+pub(crate) use build::{Wrong, create_over, execute};
 pub use check::check_sql;
-pub use failure::Failure;
+pub use failure::{FailedEvent, Failure};
 pub use pace::Pace;
 pub use record::{Rebuild, Record, Wanted, known, refuse};
 pub use run::Projector;
