@@ -1,36 +1,15 @@
-//! `projectord rebuild`, `pause` and `resume`: the wanted state is written to the database, and whoever
-//! runs there acts.
+//! `projectord pause` and `resume`, and what the other verbs share with them: the wanted state is written to the
+//! database, and whoever runs there acts.
 
 use std::io::{IsTerminal, Write, stdin, stdout};
-use std::time::{Duration, Instant};
 
-use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
-use sqlx::types::Json;
 
 use super::exit::{Code, Failed};
 use super::open::pool;
 use super::print;
 use crate::config::Config;
-use crate::projector::{Failure, Wanted};
-
-/// How often to look how far a rebuild is.
-const LOOK: Duration = Duration::from_millis(200);
-/// How long to wait for a daemon, where none is seen.
-const NOBODY: Duration = Duration::from_secs(15);
-
-#[derive(Debug, Args)]
-pub(super) struct RebuildArguments {
-    /// The projection.
-    name: String,
-    /// Wait until it has caught up, and show how far it is.
-    #[arg(long)]
-    wait: bool,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
-}
+use crate::projector::Wanted;
 
 pub(super) async fn pause(config: &Config, name: &str) -> Result<Code, Failed> {
     let pool = pool(config).await?;
@@ -41,36 +20,12 @@ pub(super) async fn pause(config: &Config, name: &str) -> Result<Code, Failed> {
 
 pub(super) async fn resume(config: &Config, name: &str) -> Result<Code, Failed> {
     let pool = pool(config).await?;
-    // A halted projection goes on when the error is gone from its row.
-    let sql = "update projectord.projections set wanted = $2, error = null where name = $1";
+    // A halted projection goes on when the error is gone from its row; so does a build that has failed.
+    let sql = "with builds as (update projectord.generations set error = null
+                                where projection = $1 and error is not null)
+               update projectord.projections set wanted = $2, error = null, rebuild_error = null where name = $1";
     want(&pool, name, sql, Wanted::Running).await?;
     said(&pool, &format!("{name} will go on")).await
-}
-
-pub(super) async fn rebuild(config: &Config, arguments: RebuildArguments) -> Result<Code, Failed> {
-    let pool = pool(config).await?;
-    let name = arguments.name.as_str();
-    let generation = generation(&pool, name).await?;
-    if !arguments.yes {
-        confirm(&format!(
-            "drop the read model {name} and replay it; until it has caught up, readers see a part of it"
-        ))?;
-    }
-    let asked = sqlx::query(
-        "update projectord.projections set rebuild_wanted = true, error = null where name = $1 and not rebuild_wanted",
-    )
-    .bind(name)
-    .execute(&pool)
-    .await?;
-    if asked.rows_affected() == 0 {
-        return Err(Failed::new(Code::Conflict, format!("a rebuild of {name} is asked for already")));
-    }
-    notify(&pool).await?;
-    said(&pool, &format!("{name} will be rebuilt")).await?;
-    if !arguments.wait {
-        return Ok(Code::Done);
-    }
-    wait(&pool, name, generation).await
 }
 
 async fn want(pool: &PgPool, name: &str, sql: &'static str, wanted: Wanted) -> Result<(), Failed> {
@@ -91,7 +46,8 @@ pub(super) async fn known(pool: &PgPool, name: &str) -> Result<(), Failed> {
     generation(pool, name).await.map(drop)
 }
 
-async fn generation(pool: &PgPool, name: &str) -> Result<i64, Failed> {
+/// The generation that readers see.
+pub(super) async fn generation(pool: &PgPool, name: &str) -> Result<i64, Failed> {
     let row: Option<(i64,)> = sqlx::query_as("select generation from projectord.projections where name = $1")
         .bind(name)
         .fetch_optional(pool)
@@ -135,67 +91,20 @@ pub(super) fn confirm(what: &str) -> Result<(), Failed> {
     if !stdin().is_terminal() {
         return Err(Failed::new(Code::Usage, format!("this would {what}; say --yes")));
     }
-    print::text(format!("This will {what}. Go on? [y/N] "));
-    let _ = stdout().flush();
-    let mut answer = String::new();
-    let _ = stdin().read_line(&mut answer);
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failed::new(Code::Failed, "nothing was done")),
+    match ask(&format!("This will {what}. Go on?")) {
+        true => Ok(()),
+        false => Err(Failed::new(Code::Failed, "nothing was done")),
     }
 }
 
-async fn wait(pool: &PgPool, name: &str, before: i64) -> Result<Code, Failed> {
-    let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template(
-            "{msg} {wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    bar.set_message(name.to_owned());
-    let mut last_seen = Instant::now();
-    loop {
-        if daemons(pool).await? > 0 {
-            last_seen = Instant::now();
-        } else if last_seen.elapsed() > NOBODY {
-            bar.abandon();
-            return Err(Failed::new(
-                Code::Failed,
-                "no daemon is running; the rebuild begins when one starts",
-            ));
-        }
-        let (generation, state, error, checkpoint, target): (i64, String, Option<Json<Failure>>, i64, i64) =
-            sqlx::query_as(
-                "select p.generation, p.state, p.error, coalesce(g.checkpoint, 0), coalesce(g.built_to, 0)
-                   from projectord.projections p
-                   left join projectord.generations g on g.projection = p.name and g.generation = p.generation
-                  where p.name = $1",
-            )
-            .bind(name)
-            .fetch_one(pool)
-            .await?;
-        if state == "halted" && error.is_some() {
-            bar.abandon();
-            let error = error.map(|Json(error)| error.to_string()).unwrap_or_default();
-            return Err(Failed::new(Code::Halted, format!("{name} is halted: {error}")));
-        }
-        if generation > before {
-            bar.set_length(target.unsigned_abs());
-            bar.set_position(checkpoint.unsigned_abs().min(target.unsigned_abs()));
-            if state == "paused" {
-                bar.finish_and_clear();
-                print::line(format!("{name} is paused, at the start of generation {generation}"));
-                return Ok(Code::Done);
-            }
-            if checkpoint >= target {
-                bar.finish_and_clear();
-                print::line(format!(
-                    "{name} is rebuilt: generation {generation}, {} events",
-                    print::thousands(target.unsigned_abs())
-                ));
-                return Ok(Code::Done);
-            }
-        }
-        tokio::time::sleep(LOOK).await;
+/// Whether the answer is yes; without a terminal it is no.
+pub(super) fn ask(question: &str) -> bool {
+    if !stdin().is_terminal() {
+        return false;
     }
+    print::text(format!("{question} [y/N] "));
+    let _ = stdout().flush();
+    let mut answer = String::new();
+    let _ = stdin().read_line(&mut answer);
+    matches!(answer.trim(), "y" | "Y" | "yes")
 }

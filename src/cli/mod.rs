@@ -11,13 +11,17 @@ mod import;
 mod new;
 mod open;
 mod parked;
+mod plan;
 mod print;
+mod rebuild;
 mod run;
 mod setup;
 mod status;
 mod stream;
 mod tail;
 mod test;
+mod undo;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -73,9 +77,18 @@ enum Verb {
     /// Prove that store, log and read models are complete: nothing missing, nothing twice.
     #[command(after_help = audit::EXAMPLES)]
     Audit(audit::Arguments),
-    /// Drop a read model and replay it from the first event.
-    #[command(after_help = "Example:\n  projectord rebuild orders --yes --wait")]
-    Rebuild(control::RebuildArguments),
+    /// Say what a rebuild would take, and why one is due.
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(plan::Arguments),
+    /// Build a read model anew beside the live one, and swap it in.
+    #[command(after_help = rebuild::EXAMPLES)]
+    Rebuild(rebuild::Arguments),
+    /// Prove that the live rows are those of a replay, row by row.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Arguments),
+    /// Let readers see the rows again that were there before the last swap.
+    #[command(after_help = "Example:\n  projectord undo orders")]
+    Undo(undo::Arguments),
     /// Stop a projection where it is.
     #[command(after_help = "Example:\n  projectord pause orders")]
     Pause(Name),
@@ -168,7 +181,10 @@ async fn ask(verb: Verb, loaded: Loaded) -> Result<Code, Failed> {
         Verb::Stream(arguments) => stream::run(&config, &arguments).await,
         Verb::Tail(arguments) => tail::run(&config, arguments).await,
         Verb::Status(arguments) => status::run(&config, &arguments).await,
-        Verb::Rebuild(arguments) => control::rebuild(&config, arguments).await,
+        Verb::Plan(arguments) => plan::run(&config, &arguments).await,
+        Verb::Rebuild(arguments) => rebuild::run(&config, arguments).await,
+        Verb::Verify(arguments) => verify::run(&config, &arguments).await,
+        Verb::Undo(arguments) => undo::run(&config, &arguments).await,
         Verb::Pause(Name { name }) => control::pause(&config, &name).await,
         Verb::Resume(Name { name }) => control::resume(&config, &name).await,
         Verb::Audit(arguments) => audit::run(&config, &arguments).await,

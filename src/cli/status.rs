@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
@@ -92,8 +92,13 @@ struct Projection {
     lag_events: i64,
     lag_seconds: f64,
     events_per_second: f64,
-    rebuild_wanted: bool,
+    /// `beside`, `held` or `in_place`, until it has begun.
+    rebuild_wanted: Option<String>,
+    /// Why it cannot begin.
+    rebuild_error: Option<Json<Failure>>,
     rebuild_to: Option<i64>,
+    /// Those that readers do not see: being built, or to go back to.
+    generations: Json<Vec<Generation>>,
     /// The daemon that has it, and how often it has changed hands.
     owner: Option<Uuid>,
     epoch: i64,
@@ -104,6 +109,21 @@ struct Projection {
     parked: i64,
     skipped: i64,
     error: Option<Json<Failure>>,
+}
+
+/// A generation beside the live one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Generation {
+    generation: i64,
+    state: String,
+    position: i64,
+    events_per_second: f64,
+    /// It has caught up, and waits until somebody has looked.
+    held: bool,
+    caught_up_at: Option<DateTime<Utc>>,
+    /// Until when one can go back to it.
+    keep_until: Option<DateTime<Utc>>,
+    error: Option<Failure>,
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
@@ -149,7 +169,16 @@ async fn read(pool: &PgPool, config: &Config) -> Result<Status, Failed> {
         "select p.name, p.state, p.wanted, p.generation, coalesce(g.checkpoint, 0) as position, h.position as head,
                 h.position - coalesce(g.checkpoint, 0) as lag_events,
                 coalesce(extract(epoch from clock_timestamp() - next.recorded_at), 0)::float8 as lag_seconds,
-                p.events_per_second, p.rebuild_wanted,
+                p.events_per_second, p.rebuild_wanted, p.rebuild_error,
+                coalesce((select jsonb_agg(jsonb_build_object(
+                              'generation', o.generation, 'state', o.state, 'held', o.held, 'error', o.error,
+                              'position', coalesce((select avg(s.checkpoint)::bigint from projectord.shares s
+                                                     where s.projection = o.projection and s.generation = o.generation),
+                                                   o.checkpoint),
+                              'events_per_second', o.events_per_second, 'caught_up_at', o.caught_up_at,
+                              'keep_until', o.keep_until) order by o.generation)
+                            from projectord.generations o
+                           where o.projection = p.name and o.state <> 'live'), '[]') as generations,
                 case when p.state = 'rebuilding' then g.built_to end as rebuild_to,
                 case when l.expires_at > clock_timestamp() then l.owner end as owner,
                 coalesce(l.epoch, 0) as epoch, coalesce(l.refusals, 0) as refusals, l.refused_at,
@@ -233,13 +262,62 @@ fn show(status: &Status) {
             let (times, at) = (it.refusals, at.format("%F %T"));
             print::line(format!("{:<width$}  a stale owner was refused {times} times, last {at}", ""));
         }
-        if it.rebuild_wanted {
-            print::line(format!("{:<width$}  a rebuild is asked for", ""));
+        for line in others(it) {
+            print::line(format!("{:<width$}  {line}", ""));
         }
     }
     if projections.is_empty() {
         print::line("none has run yet");
     }
+}
+
+/// What stands beside the live generation, and what is to.
+fn others(it: &Projection) -> Vec<String> {
+    let name = &it.name;
+    let mut lines = Vec::new();
+    if it.rebuild_wanted.is_some() {
+        lines.push("a rebuild is asked for".into());
+    }
+    if let Some(Json(error)) = &it.rebuild_error {
+        let error = print::plain(error);
+        lines.push(paint(Colour::Red, format!("a rebuild could not begin: {error}")));
+    }
+    for Generation { generation, state, position, events_per_second, held, caught_up_at, keep_until, error } in
+        &it.generations.0
+    {
+        let at = thousands(position.unsigned_abs());
+        lines.push(match (state.as_str(), error, keep_until) {
+            ("building", Some(error), _) => {
+                let error = print::plain(error);
+                paint(Colour::Red, format!("generation {generation} cannot be built on from {at}: {error}"))
+            }
+            ("building", ..) if *held && caught_up_at.is_some() => format!(
+                "generation {generation} is ready and held: projectord rebuild {name}, with --verify or --cancel"
+            ),
+            ("building", ..) => {
+                let left = it.head - position;
+                let (of, rate) = (thousands(it.head.unsigned_abs()), events_per_second);
+                format!("generation {generation} is being built: {at} of {of}, {rate:.0}/s{}", eta(left, *rate))
+            }
+            (_, Some(error), _) => {
+                format!("generation {generation} cannot be gone back to: {}", print::plain(error))
+            }
+            (_, None, until) => {
+                let until = until.map(|until| until.format("%F %T").to_string()).unwrap_or_default();
+                format!("generation {generation} can be gone back to until {until}: projectord undo {name}")
+            }
+        });
+    }
+    lines
+}
+
+/// How long it will take at this rate.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn eta(events: i64, rate: f64) -> String {
+    if events <= 0 || rate < 1.0 {
+        return String::new();
+    }
+    format!(", about {:.0} s left", (events as f64 / rate).ceil())
 }
 
 /// Who it is, what it owns, and whether it does its part.

@@ -306,7 +306,7 @@ pub(crate) async fn execute(tx: &mut Transaction<'_, Postgres>, sql: String) -> 
     tx.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
 }
 
-fn refused_by_sql(wrong: Wrong, projection: &Definition) -> GenerationError {
+pub(super) fn refused_by_sql(wrong: Wrong, projection: &Definition) -> GenerationError {
     let (error, file) = match wrong {
         Wrong::Other(error) => return error.into(),
         Wrong::Schema(error) => (error, Some("schema.sql")),

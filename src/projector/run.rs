@@ -237,7 +237,13 @@ impl Projector {
             None if record.rebuild_error.is_some() => Build::Failed,
             None => Build::None,
         };
-        self.progress.send_modify(|progress| progress.build = build);
+        self.progress.send_modify(|progress| {
+            progress.build = build;
+            // Halted no more: the error was an older generation's, or somebody has taken it away.
+            if progress.state == Some(State::Halted) && record.error.is_none() {
+                progress.state = None;
+            }
+        });
         let mut feeders = std::mem::take(&mut self.feeders);
         let feeder = |aside: Aside, shutdown: Shutdown| Feeder {
             applier: self.applier(aside.generation, Some(&aside.fingerprint)),

@@ -198,7 +198,7 @@ async fn manifests() {
         write_with(&project, name, "projection.toml", manifest);
     }
     let wanted = [
-        ("unknown_key/projection.toml:2", "`on_eror`, expected one of `description`, `on_error`, `on`"),
+        ("unknown_key/projection.toml:2", "`on_eror`, expected one of `description`, `on_error`, `partition`, `row_stream`, `on`"),
         ("unknown_section/projection.toml:2", "`no`"),
         ("unknown_value/projection.toml:3", "`skip`"),
         ("wrong_kind/projection.toml:1", "string"),

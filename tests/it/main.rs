@@ -18,10 +18,13 @@ mod log;
 mod model;
 mod outage;
 mod parking;
+mod permits;
 mod projector;
+mod rebuild;
 mod rethinkdb;
 mod roles;
 mod support;
+mod testing;
 mod tls;
 
 use std::process::ExitCode;
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         contract::trials,
         log::trials,
         projector::trials,
+        rebuild::trials,
         outage::trials,
         rethinkdb::trials,
         ingest::trials,
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
         configuration::trials,
         command_line::trials,
         bank::trials,
+        testing::trials,
+        permits::trials,
     ] {
         trials.extend(module());
     }

@@ -414,7 +414,7 @@ async fn rebuild_asks() {
         let output = command.stdin(std::fs::File::open(&answer).unwrap()).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
     }
-    assert_eq!(status_of(&project)["projections"][0]["rebuild_wanted"], json!(false));
+    assert_eq!(status_of(&project)["projections"][0]["rebuild_wanted"], json!(null));
 }
 
 async fn unknown_projection() {

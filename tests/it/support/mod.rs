@@ -11,7 +11,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 pub use deaf::DeafWay;
-pub use project::{Project, text};
+pub use project::{Daemon, Project, text};
 pub use raw::Raw;
 pub use servers::{
     new_database, new_rethink_database, open_folder, rethinkdb_is_here, start_rethinkdb_on,
