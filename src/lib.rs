@@ -41,6 +41,12 @@ pub mod private_server;
 pub mod projection;
 #[cfg(feature = "daemon")]
 pub mod projector;
+#[cfg(all(feature = "daemon", feature = "testing"))]
+pub mod testing;
+// The command `test` is there also without the feature.
+#[cfg(all(feature = "daemon", not(feature = "testing")))]
+#[allow(dead_code, unused_imports)]
+mod testing;
 
 #[cfg(all(feature = "daemon", feature = "testing"))]
 #[doc(hidden)]

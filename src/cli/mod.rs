@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod explain;
 mod import;
+mod new;
 mod open;
 mod parked;
 mod plan;
@@ -19,6 +20,7 @@ mod setup;
 mod status;
 mod stream;
 mod tail;
+mod test;
 mod undo;
 mod verify;
 
@@ -108,6 +110,12 @@ enum Verb {
     /// Leave an event out of a projection for good; recorded, and asked for.
     #[command(after_help = "Example:\n  projectord skip orders 4711")]
     Skip(parked::SkipArguments),
+    /// Make the folder of a new projection, with a first test; from the events that there are, or a template.
+    #[command(after_help = new::EXAMPLES)]
+    New(new::Arguments),
+    /// Run the tests of projections: events that are given, and the rows that must come of them.
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Arguments),
     /// Check configuration and projections, all problems at once, without changing anything.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Arguments),
@@ -189,6 +197,8 @@ async fn ask(verb: Verb, loaded: Loaded) -> Result<Code, Failed> {
         Verb::Skip(arguments) => parked::skip(&config, &arguments).await,
         Verb::Check(arguments) => check::run(&config, &arguments).await,
         Verb::Explain(arguments) => explain::run(&config, &arguments).await,
+        Verb::New(arguments) => new::run(&config, arguments).await,
+        Verb::Test(arguments) => test::run(&config, &arguments).await,
         Verb::Config | Verb::Run(_) | Verb::Demo(_) => Ok(Code::Done),
     }
 }

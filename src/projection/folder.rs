@@ -95,7 +95,8 @@ pub fn load(folder: &Path) -> Result<Definition, Vec<Problem>> {
     })
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+/// Whether a projection may have this name, and why not.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let mut chars = name.chars();
     let well_formed = chars.next().is_some_and(|c| c.is_ascii_lowercase())
         && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')

@@ -26,6 +26,7 @@ mod upcaster_cases;
 pub use code::{Code, HandlerError, Projection};
 pub use compile::{Compiled, compile};
 pub(crate) use compile::{compile_alone, compile_over, upcast};
+pub(crate) use folder::check_name;
 pub use folder::{load, load_all};
 pub use manifest::{OnError, Partition, RowStream};
 pub(crate) use mentions::{Mention, mentions};

@@ -306,11 +306,8 @@ impl Applier {
         Ok(Some(failure))
     }
 
-    /// Whether parking can help. A table that is missing, or a right, fails for every event alike.
+    /// Whether parking can help.
     fn may_park(&self, failure: &Failure) -> bool {
-        let code = failure.sqlstate.as_deref().unwrap_or("");
-        self.on_error == OnError::Park
-            && failure.event.is_some()
-            && ["21", "22", "23", "P0", "57014"].iter().any(|class| code.starts_with(class))
+        self.on_error == OnError::Park && failure.event.is_some() && failure.is_of_the_event()
     }
 }

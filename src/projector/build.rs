@@ -225,7 +225,7 @@ async fn insert(
 }
 
 /// Which part of a projection PostgreSQL refused.
-pub(super) enum Wrong {
+pub(crate) enum Wrong {
     Schema(sqlx::Error),
     /// One handler, by file and line.
     Handler(sqlx::Error, String, Option<usize>),
@@ -244,7 +244,7 @@ pub(super) async fn create(
 }
 
 /// The same, with a function that was compiled otherwise.
-pub(super) async fn create_over(
+pub(crate) async fn create_over(
     tx: &mut Transaction<'_, Postgres>,
     projection: &Definition,
     schema: &str,
@@ -314,7 +314,7 @@ pub(super) fn quoted(schema: &str) -> String {
 }
 
 /// Runs SQL that was put together from files and checked names.
-pub(super) async fn execute(tx: &mut Transaction<'_, Postgres>, sql: String) -> Result<(), sqlx::Error> {
+pub(crate) async fn execute(tx: &mut Transaction<'_, Postgres>, sql: String) -> Result<(), sqlx::Error> {
     tx.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.map(drop)
 }
 

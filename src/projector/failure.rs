@@ -49,7 +49,7 @@ pub struct FailedEvent {
 
 impl Failure {
     /// What PostgreSQL said, and where in the projection's files.
-    pub(super) fn of(error: &sqlx::Error, compiled: &Compiled) -> Self {
+    pub(crate) fn of(error: &sqlx::Error, compiled: &Compiled) -> Self {
         let Some(database) = error.as_database_error() else {
             return Self { message: describe(error), ..Self::default() };
         };
@@ -64,6 +64,12 @@ impl Failure {
             event: None,
             hint: postgres.and_then(PgDatabaseError::hint).map(Into::into),
         }
+    }
+
+    /// Whether it can be this one event's fault. A table that is missing, or a right, fails for every event alike.
+    pub(crate) fn is_of_the_event(&self) -> bool {
+        let code = self.sqlstate.as_deref().unwrap_or("");
+        ["21", "22", "23", "P0", "57014"].iter().any(|class| code.starts_with(class))
     }
 
     /// A failure with a reason of our own.

@@ -29,9 +29,10 @@ use serde::{Deserialize, Serialize};
 
 pub use bell::{Bell, Ringer};
 pub use build::{Beside, Generation, GenerationError, build_beside, rebuild_in_place};
+pub(crate) use build::{Wrong, create_over, execute};
 pub use check::{Checked, check_sql};
 pub use compare::{Comparison, RowDifference, TableDifference, compare};
-pub use failure::Failure;
+pub use failure::{FailedEvent, Failure};
 pub use pace::Pace;
 pub use plan::{Plan, plan};
 pub use record::{Rebuild, Record, Wanted, known, refuse};

@@ -21,11 +21,13 @@ mod log;
 mod model;
 mod outage;
 mod parking;
+mod permits;
 mod projector;
 mod rebuild;
 mod rethinkdb;
 mod roles;
 mod support;
+mod testing;
 mod tls;
 mod upcasting;
 
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
         configuration::trials,
         command_line::trials,
         bank::trials,
+        testing::trials,
+        permits::trials,
     ] {
         trials.extend(module());
     }

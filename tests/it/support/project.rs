@@ -40,19 +40,22 @@ impl Project {
 
     /// Writes a file of a projection.
     pub fn write(&self, projection: &str, file: &str, text: &str) {
-        let folder = self.projections().join(projection);
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(file), text).unwrap();
+        let path = self.projections().join(projection).join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     /// Copies a projection of the repository's: `projections/orders`, for one.
     pub fn copy(&self, from: &str) {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
         let name = from.file_name().unwrap().to_str().unwrap().to_owned();
-        for entry in std::fs::read_dir(&from).unwrap() {
-            let path = entry.unwrap().path();
-            let file = path.file_name().unwrap().to_str().unwrap();
-            self.write(&name, file, &std::fs::read_to_string(&path).unwrap());
+        for folder in [from.clone(), from.join("tests")].into_iter().filter(|folder| folder.is_dir()) {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_file() {
+                    let file = path.strip_prefix(&from).unwrap().to_str().unwrap();
+                    self.write(&name, file, &std::fs::read_to_string(&path).unwrap());
+                }
+            }
         }
     }
 
