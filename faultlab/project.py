@@ -66,6 +66,7 @@ class Project:
             PROJECTORD_POSTGRES__URL=self.postgres.url(self.name, None if direct else self.postgres_port),
             PROJECTORD_PROJECTIONS__PATH=str(self.folder / "projections"),
             PROJECTORD_PROJECTOR__POLL_INTERVAL="500ms",
+            PROJECTORD_REBUILD__KEEP_OLD="2s",
             PROJECTORD_INGEST__SWEEP_INTERVAL="500ms",
         )
         if self.rethink:

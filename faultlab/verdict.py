@@ -36,6 +36,8 @@ def judge(project: "Project") -> None:
     project.caught_up(events, within=patience)
     checker.read_models(project, history.log(project))
     audit(project)
+    retired = "select count(*) from projectord.generations where state <> 'live'"
+    until("the rows that were replaced are dropped", lambda: project.value(retired) == 0, 30)
     project.sampler.stop()
     result.expect(project.sampler.samples > 0, "the sampler has seen nothing")
     for daemon in [it for it in project.daemons if it.alive()]:

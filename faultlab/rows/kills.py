@@ -28,7 +28,10 @@ def killed(project: Project) -> None:
         result.expect(project.head() >= before, "the log's head went back")
 
 
-POINTS = ("migrate", "batch-before", "batch-after", "rebuild-drop", "rebuild-commit", "rebuild-committed")
+POINTS = ("migrate", "batch-before", "batch-after", "rebuild-drop", "rebuild-commit", "rebuild-committed",
+          "build-commit", "build-committed", "swap-before", "swap-after")  # fmt: skip
+# In the place of the live rows, and beside them.
+ASKED = {"rebuild": ("rebuild", "chain", "--in-place", "--yes"), "build": ("rebuild", "chain"), "swap": ("rebuild", "chain")}
 # Only ingest passes these.
 STORE_POINTS = ("ingest-fetched", "ingest-added")
 
@@ -40,11 +43,12 @@ def killed_at_each_point(project: Project) -> None:
         raise NotHere("the binary has no crash points: build it with the feature failpoints")
     project.begin().kill()
     for point in (POINTS + (STORE_POINTS if project.rethink else ())) * project.many(1, 10, 50):
-        if point.startswith("rebuild"):
-            asked_for = project.cli("rebuild", "chain", "--yes").returncode
+        asks = ASKED.get(point.split("-")[0])
+        if asks:
+            asked_for = project.cli(*asks).returncode
             result.expect(asked_for in (0, 4), f"rebuild: {asked_for}")
         # The first time that it is passed, or any later one.
-        later = 0 if point.startswith(("rebuild", "migrate")) else project.random.randrange(20)
+        later = 0 if asks or point == "migrate" else project.random.randrange(20)
         daemon = project.daemon(FAILPOINTS=f"{point}={later}*off->return" if later else f"{point}=return")
         code = daemon.ended_within(20)
         result.expect(code == -signal.SIGKILL, f"{point}: ended with {code}")

@@ -98,12 +98,12 @@ pub(super) async fn short(config: &Config, pool: &PgPool, name: &str, forced: bo
 
 fn show(definition: &Definition, plan: &Plan) {
     let line = |what: &str, text: String| {
-        print::line(format!("{} {text}", paint(Colour::Dim, format!("{what:<8}"))))
+        print::line(format!("{} {text}", paint(Colour::Dim, format!("{what:<8}"))));
     };
     match plan.live {
         0 => line("why", format!("{} has not been built yet", definition.name)),
         live if plan.files.is_empty() => {
-            line("why", format!("the files are those that generation {live} was made of"))
+            line("why", format!("the files are those that generation {live} was made of"));
         }
         live => {
             line("why", format!("these files have changed since generation {live} was made:"));
@@ -134,9 +134,12 @@ fn show(definition: &Definition, plan: &Plan) {
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 fn size(bytes: i64) -> String {
-    match bytes {
-        ..1_048_576 => format!("{:.0} kB", bytes as f64 / 1024.0),
-        ..1_073_741_824 => format!("{:.1} MB", bytes as f64 / 1_048_576.0),
-        _ => format!("{:.1} GB", bytes as f64 / 1_073_741_824.0),
+    let kilobytes = bytes as f64 / 1024.0;
+    if kilobytes < 1024.0 {
+        format!("{kilobytes:.0} kB")
+    } else if kilobytes < 1_048_576.0 {
+        format!("{:.1} MB", kilobytes / 1024.0)
+    } else {
+        format!("{:.1} GB", kilobytes / 1_048_576.0)
     }
 }

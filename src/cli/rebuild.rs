@@ -56,7 +56,6 @@ pub(super) struct Arguments {
 pub(super) struct Progress {
     generation: i64,
     state: String,
-    wanted: Option<String>,
     error: Option<Json<Failure>>,
     checkpoint: i64,
     built_to: i64,
@@ -71,7 +70,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) async fn read(pool: &PgPool, name: &str) -> Result<Self, Failed> {
         Ok(sqlx::query_as(
-            "select p.generation, p.state, p.rebuild_wanted as wanted, p.error, coalesce(g.checkpoint, 0) as checkpoint,
+            "select p.generation, p.state, p.error, coalesce(g.checkpoint, 0) as checkpoint,
                     coalesce(g.built_to, 0) as built_to, b.generation as building, coalesce(b.held, false) as held,
                     coalesce((select avg(s.checkpoint)::bigint from projectord.shares s
                                where s.projection = b.projection and s.generation = b.generation), b.checkpoint, 0) as built,
@@ -100,11 +99,6 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
         // Somebody has built it to look at it: that is done now.
         return go_on_with_held(&pool, &arguments, live).await;
     }
-    if now.wanted.is_some() || now.building.is_some() && now.build_error.is_none() && !arguments.in_place {
-        let message =
-            format!("a rebuild of {name} is under way already; `projectord rebuild {name} --cancel` ends it");
-        return Err(Failed::new(Code::Conflict, message));
-    }
     plan::short(config, &pool, name, arguments.force).await?;
     if arguments.in_place && !arguments.yes {
         confirm(&format!(
@@ -125,27 +119,34 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
     if !arguments.wait {
         return Ok(Code::Done);
     }
-    wait(&pool, name, |now| now.generation > live && (!arguments.in_place || now.checkpoint >= now.built_to))
-        .await?;
+    wait(&pool, name, |now| now.generation > live && now.checkpoint >= now.built_to).await?;
     let now = Progress::read(&pool, name).await?;
     let events = print::thousands(now.checkpoint.unsigned_abs());
     print::line(format!("{name} is rebuilt: generation {}, {events} events", now.generation));
     Ok(Code::Done)
 }
 
-/// Writes down that a rebuild is wanted.
+/// Writes down that a rebuild is wanted, where none is under way.
 pub(super) async fn want(pool: &PgPool, name: &str, how: Rebuild, forced: bool) -> Result<(), Failed> {
-    sqlx::query(
+    let asked = sqlx::query(
         "update projectord.projections
             set rebuild_wanted = $2, rebuild_forced = $3, rebuild_error = null,
                 error = case when $2 = 'in_place' then null else error end
-          where name = $1",
+          where name = $1 and rebuild_wanted is null
+            and ($2 = 'in_place' or not exists (
+                 select from projectord.generations
+                  where projection = $1 and state = 'building' and error is null))",
     )
     .bind(name)
     .bind(how.as_str())
     .bind(forced)
     .execute(pool)
     .await?;
+    if asked.rows_affected() == 0 {
+        let message =
+            format!("a rebuild of {name} is under way already; `projectord rebuild {name} --cancel` ends it");
+        return Err(Failed::new(Code::Conflict, message));
+    }
     notify(pool).await
 }
 

@@ -67,12 +67,12 @@ fn show(found: &Comparison, took: Duration) {
         let TableDifference { table: name, rows, columns, different, .. } = table;
         let count = |rows: Option<i64>| thousands(rows.unwrap_or(0).unsigned_abs());
         match rows {
-            (Some(_), None) => print::line(changed(format!("{name}: the new rows have no such table"))),
-            (None, Some(_)) => print::line(changed(format!("{name}: a new table, {} rows", count(rows.1)))),
+            (Some(_), None) => print::line(changed(&format!("{name}: the new rows have no such table"))),
+            (None, Some(_)) => print::line(changed(&format!("{name}: a new table, {} rows", count(rows.1)))),
             _ if table.is_same() => {
                 print::line(format!("{} {name}: {} rows", paint(Colour::Green, "same"), count(rows.0)));
             }
-            _ => print::line(changed(format!(
+            _ => print::line(changed(&format!(
                 "{name}: {different} rows differ; {} rows live, {} new",
                 count(rows.0),
                 count(rows.1)
@@ -89,7 +89,7 @@ fn show(found: &Comparison, took: Duration) {
     print::line(paint(Colour::Dim, format!("compared at position {} in {seconds:.1} s", found.position)));
 }
 
-fn changed(what: String) -> String {
+fn changed(what: &str) -> String {
     format!("{} {what}", paint(Colour::Yellow, "differs"))
 }
 

@@ -71,10 +71,12 @@ pub async fn rebuild_in_place(
     // The old one stands aside until what was granted on it is granted on the new one.
     let old = format!("{name}@{}", next - 1);
     execute(&mut tx, format!("drop schema if exists {} cascade", quoted(&old))).await?;
-    let (there,): (bool,) =
-        sqlx::query_as("select to_regnamespace($1) is not null").bind(name).fetch_one(&mut *tx).await?;
+    let (there,): (bool,) = sqlx::query_as("select to_regnamespace(quote_ident($1)) is not null")
+        .bind(name)
+        .fetch_one(&mut *tx)
+        .await?;
     if there {
-        execute(&mut tx, format!("alter schema {name} rename to {}", quoted(&old))).await?;
+        execute(&mut tx, format!("alter schema {} rename to {}", quoted(name), quoted(&old))).await?;
     }
     create(&mut tx, projection, name).await.map_err(|error| refused_by_sql(error, projection))?;
     if there {

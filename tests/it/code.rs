@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("code::a_rebuild_makes_the_same_rows_and_audit_and_verify_agree", rebuilds),
         trial("code::one_that_ends_the_transaction_is_refused", cannot_commit),
         trial("code::one_that_panics_leaves_the_others_going", panics),
+        trial("code::the_example_keeps_its_table", example),
         trial("wait_for::returns_when_the_row_is_there_and_raises_when_it_is_not", waits),
     ]
 }
@@ -241,6 +242,26 @@ async fn cannot_commit() {
     assert_eq!(project.value(error).await, "PJ007");
     assert_eq!(project.value("select checkpoint from projectord.generations").await, "0");
     daemon.end().await;
+}
+
+async fn example() {
+    let project = Project::new().await;
+    project.copy("projections/orders");
+    for total in ["12.5", "30"] {
+        let data = format!("{{\"user_id\": 7, \"total\": {total}}}");
+        let stream = StreamId::random().to_string();
+        project.ok(&["setup"]);
+        project.ok(&["append", &stream, "OrderCreated", &data, "--stream-type", "order"]);
+    }
+    // Cargo builds the examples before it runs the tests.
+    let examples = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples");
+    let mut command = std::process::Command::new(examples.join("rust_projection"));
+    command.arg("--until-caught-up").current_dir(project.folder.path());
+    let output = command.env("PROJECTORD_POSTGRES__URL", &project.postgres_url).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let sums = "select user_id || ' ' || orders || ' ' || cents from spending.customers";
+    assert_eq!(project.value(sums).await, "7 2 4250");
+    assert_eq!(project.value("select count(*) from orders.orders").await, "2", "folders run beside it");
 }
 
 async fn panics() {

@@ -118,7 +118,7 @@ async fn help() {
     // A line that is further in goes on with what the one before says.
     let verbs: Vec<&str> = verbs.filter(|line| !line.starts_with("   ")).map(str::trim).collect();
     let verbs: Vec<&str> = verbs.iter().filter_map(|line| line.split(' ').next()).collect();
-    let known = "setup run demo import append stream tail explain status audit rebuild pause resume parked retry skip check config help";
+    let known = "setup run demo import append stream tail explain status audit plan rebuild verify undo pause resume parked retry skip new test check config help";
     assert_eq!(verbs.join(" "), known);
     for verb in verbs.iter().filter(|verb| **verb != "help") {
         let output = projectord(&[verb, "--help"]);
@@ -394,7 +394,7 @@ async fn control() {
     assert!(project.ok(&["rebuild", "orders", "--yes"]).contains("no daemon is running"));
     assert_eq!(
         failed(&project.run(&["rebuild", "orders", "--yes"]), 4),
-        "a rebuild of orders is asked for already"
+        "a rebuild of orders is under way already; `projectord rebuild orders --cancel` ends it"
     );
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(status_of(&project)["projections"][0]["generation"], json!(3));
@@ -404,7 +404,9 @@ async fn rebuild_asks() {
     let project = set_up().await;
     project.copy("projections/orders");
     project.ok(&["run", "--until-caught-up"]);
-    for arguments in [&["rebuild", "orders"] as &[&str], &["rebuild", "orders", "--wait"]] {
+    for arguments in
+        [&["rebuild", "orders", "--in-place"] as &[&str], &["rebuild", "orders", "--in-place", "--wait"]]
+    {
         let said = failed(&project.run(arguments), 2);
         assert!(said.contains("drop the read model orders") && said.contains("--yes"), "{said}");
         // What comes from elsewhere is no answer.

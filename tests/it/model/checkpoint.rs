@@ -183,7 +183,7 @@ async fn assert_agrees(project: &Project, model: &Model) {
 }
 
 async fn park(pool: &PgPool, after: i64, lease: Lease) {
-    sqlx::query("select projectord.park('seen', 1, $1, $2, $3, '{}')")
+    sqlx::query("select projectord.park('seen', 1, $1, $2, $3, null, '{}')")
         .bind(after)
         .bind(lease.owner)
         .bind(lease.epoch)
