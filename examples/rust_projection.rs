@@ -22,7 +22,7 @@ struct OrderCreated {
 }
 
 /// Keeps the table `spending.customers`.
-struct Spending;
+pub struct Spending;
 
 #[async_trait]
 impl Projection for Spending {

@@ -60,8 +60,13 @@ fn definition(config: &Config, name: &str) -> Result<Definition, Failed> {
     Err(Failed::new(Code::Config, ours.join("\n")))
 }
 
-/// What is said before a rebuild: what stands in its way.
-pub(super) async fn short(config: &Config, pool: &PgPool, name: &str, forced: bool) -> Result<(), Failed> {
+/// What a rebuild says when it begins; or what stands in its way.
+pub(super) async fn short(
+    config: &Config,
+    pool: &PgPool,
+    name: &str,
+    forced: bool,
+) -> Result<Vec<String>, Failed> {
     let live = generation(pool, name).await?;
     let outside: Vec<(String,)> =
         sqlx::query_as("select * from projectord.dependants($1)").bind(name).fetch_all(pool).await?;
@@ -85,15 +90,14 @@ pub(super) async fn short(config: &Config, pool: &PgPool, name: &str, forced: bo
     .fetch_one(pool)
     .await?;
     let kept = config.rebuild.keep_old;
-    print::line(format!(
+    let first = format!(
         "{name}: generation {live} has {}; {} events to replay; the old rows are kept for {kept:?}",
         size(bytes),
         thousands(events.unsigned_abs())
-    ));
-    for dependant in outside {
-        print::line(format!("  {dependant} stays with the old rows, and is dropped with them"));
-    }
-    Ok(())
+    );
+    let with_them =
+        outside.iter().map(|it| format!("  {it} stays with the old rows, and is dropped with them"));
+    Ok(std::iter::once(first).chain(with_them).collect())
 }
 
 fn show(definition: &Definition, plan: &Plan) {

@@ -99,7 +99,7 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
         // Somebody has built it to look at it: that is done now.
         return go_on_with_held(&pool, &arguments, live).await;
     }
-    plan::short(config, &pool, name, arguments.force).await?;
+    let plan = plan::short(config, &pool, name, arguments.force).await?;
     if arguments.in_place && !arguments.yes {
         confirm(&format!(
             "drop the read model {name} and replay it; until it has caught up, readers see a part of it"
@@ -111,6 +111,7 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
         (false, false) => Rebuild::Beside,
     };
     want(&pool, name, how, arguments.force).await?;
+    plan.iter().for_each(print::line);
     said(&pool, &format!("{name} will be rebuilt")).await?;
     if arguments.verify {
         held(&pool, name).await?;

@@ -136,7 +136,9 @@ impl Projector {
         }
         let Some(record) = self.build(record, in_place).await? else { return Ok(Turn::Wait) };
         self.feed_others(&record).await?;
-        if self.state == Some(State::Halted) && record.error.is_some() {
+        // What was written down may be of a generation that has been replaced meanwhile.
+        let replaced = self.applier.as_ref().is_some_and(|it| it.generation != record.generation);
+        if self.state == Some(State::Halted) && record.error.is_some() && !replaced {
             return Ok(Turn::Wait);
         }
         if !self.is_ours(&record) {

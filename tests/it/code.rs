@@ -18,6 +18,10 @@ use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
 
 use crate::support::{Project, text, trial};
 
+#[path = "../../examples/rust_projection.rs"]
+#[allow(dead_code, missing_docs, reason = "its `main` is for the example")]
+mod rust_projection;
+
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("code::a_projection_in_rust_follows_the_log_and_survives_a_restart", follows),
@@ -253,12 +257,11 @@ async fn example() {
         project.ok(&["setup"]);
         project.ok(&["append", &stream, "OrderCreated", &data, "--stream-type", "order"]);
     }
-    // Cargo builds the examples before it runs the tests.
-    let examples = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples");
-    let mut command = std::process::Command::new(examples.join("rust_projection"));
-    command.arg("--until-caught-up").current_dir(project.folder.path());
-    let output = command.env("PROJECTORD_POSTGRES__URL", &project.postgres_url).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut config = Config::default();
+    config.postgres.url = SecretUrl::from(project.postgres_url.as_str());
+    config.projections.path = project.projections();
+    let daemon = Daemon::builder(config).projection(rust_projection::Spending).until_caught_up();
+    assert_eq!(daemon.run().await.unwrap(), Outcome::CaughtUp);
     let sums = "select user_id || ' ' || orders || ' ' || cents from spending.customers";
     assert_eq!(project.value(sums).await, "7 2 4250");
     assert_eq!(project.value("select count(*) from orders.orders").await, "2", "folders run beside it");
