@@ -8,6 +8,7 @@ mod bank;
 mod by_hand;
 mod ingest;
 mod latency;
+mod rebuild;
 mod replay;
 mod report;
 mod servers;
@@ -32,6 +33,9 @@ async fn main() {
         }
         if wanted("replay") {
             replay::run(&servers, bank, &mut report).await;
+        }
+        if wanted("rebuild") {
+            rebuild::run(&servers, bank, &mut report).await;
         }
     }
     if wanted("latency") {

@@ -56,7 +56,8 @@ async fn by_hand(pool: &PgPool, events: i64, call: String) -> f64 {
     events as f64 / begun.elapsed().as_secs_f64()
 }
 
-async fn fill(pool: &PgPool, bank: &[BankEvent]) {
+/// The bank's events as the log.
+pub async fn fill(pool: &PgPool, bank: &[BankEvent]) {
     for (nth, events) in bank.chunks(5000).enumerate() {
         let (streams, types): (Vec<_>, Vec<_>) =
             events.iter().map(|it| (it.stream_id, it.event_type.as_str())).unzip();

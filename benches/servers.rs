@@ -51,6 +51,17 @@ impl Servers {
 
     /// Starts the daemon on a database, with the projections of a folder.
     pub fn daemon(&self, postgres: &str, store: Option<&str>, projections: &str) -> Daemon {
+        self.daemon_with(postgres, store, projections, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn daemon_with(
+        &self,
+        postgres: &str,
+        store: Option<&str>,
+        projections: &str,
+        more: &[(&str, &str)],
+    ) -> Daemon {
         let projections = match projections {
             "" => {
                 let none = self.folder.path().join("none");
@@ -65,6 +76,7 @@ impl Servers {
         if let Some(url) = store {
             command.env("PROJECTORD_STORE__URL", url);
         }
+        command.envs(more.iter().copied());
         Daemon(command.spawn().expect("the daemon"))
     }
 }

@@ -86,7 +86,7 @@ fn show(found: &Comparison, took: Duration) {
         show_rows(table);
     }
     let seconds = took.as_secs_f64();
-    print::line(paint(Colour::Dim, format!("compared at position {} in {seconds:.1} s", found.position)));
+    print::line(paint(Colour::Dim, format!("compared at position {} in {seconds:.2} s", found.position)));
 }
 
 fn changed(what: &str) -> String {

@@ -1,0 +1,1 @@
+update applications set offers = offers + 1 where id = event.stream_id;

@@ -1,0 +1,78 @@
+//! Rebuilds beside the live rows: by one worker and by two, beside the same loop by hand; and what comparing the
+//! rows takes.
+
+use std::process::Command;
+use std::time::Instant;
+
+use projectord::postgres::migrate;
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::bank::BankEvent;
+use crate::replay::fill;
+use crate::report::Report;
+use crate::servers::{Servers, until};
+
+const BY_HAND: &str = include_str!("loans_by_stream_by_hand.sql");
+const FOLDER: &str = "benches/projections_by_stream";
+const ROUNDS: u32 = 3;
+
+pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
+    eprintln!("rebuild");
+    let (url, pool) = servers.database("rebuild").await;
+    migrate(&pool).await.expect("migrate");
+    fill(&pool, bank).await;
+    let events = i64::try_from(bank.len()).expect("a count");
+    let (mut by_hand, mut rates, mut verify) = (0.0, [0.0; 2], 0.0);
+    for _ in 0..ROUNDS {
+        by_hand += loop_by_hand(&pool, events).await / f64::from(ROUNDS);
+        for (nth, workers) in ["1", "2"].into_iter().enumerate() {
+            let daemon = servers.daemon_with(&url, None, FOLDER, &[("PROJECTORD_REBUILD__WORKERS", workers)]);
+            until(&pool, "select checkpoint from projectord.generations where state = 'live'", events).await;
+            command(&url, &["rebuild", "loans", "--wait"]);
+            rates[nth] += events as f64 / built_in(&pool).await / f64::from(ROUNDS);
+            if workers == "2" {
+                verify += compared_in(&command(&url, &["verify", "loans"])) / f64::from(ROUNDS);
+            }
+            drop(daemon);
+        }
+        let same = "select count(*) from (select id, status, offers, work_items from by_hand.applications
+                     except select id, status, offers, work_items from loans.applications) d";
+        let (different,): (i64,) = sqlx::query_as(same).fetch_one(&pool).await.expect("rows");
+        assert_eq!(different, 0, "the rows differ from those made by hand");
+    }
+    let [one, two] = rates;
+    report.rate("rebuild, loans by stream, 1 worker", one, "the loop by hand", by_hand, Some(0.95));
+    report.rate("rebuild, loans by stream, 2 workers", two, "1 worker", one, Some(1.6));
+    report.rate("rebuild, loans by stream, 2 workers", two, "the loop by hand", by_hand, Some(1.3));
+    let share = 100.0 * verify / (events as f64 / two);
+    report.value("comparing all rows, of the rebuild's time", share, "%", Some(20.0));
+}
+
+/// From its first batch to where it had caught up, in seconds.
+async fn built_in(pool: &PgPool) -> f64 {
+    let sql = "select extract(epoch from caught_up_at - created_at)::float8 from projectord.generations where state = 'live'";
+    let (seconds,): (f64,) = sqlx::query_as(sql).fetch_one(pool).await.expect("a generation");
+    seconds
+}
+
+/// As `verify` says it: `compared at position 262200 in 0.2 s`.
+fn compared_in(said: &str) -> f64 {
+    let seconds = said.rsplit(" in ").next().and_then(|rest| rest.split(' ').next());
+    seconds.and_then(|seconds| seconds.parse().ok()).expect("how long it took")
+}
+
+fn command(url: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_projectord"));
+    let output = command.args(arguments).env("PROJECTORD_POSTGRES__URL", url).output().expect("the binary");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Events a second by hand, into a new table.
+async fn loop_by_hand(pool: &PgPool, events: i64) -> f64 {
+    sqlx::raw_sql(BY_HAND).execute(pool).await.expect("by hand");
+    let begun = Instant::now();
+    let call = format!("call by_hand.replay({events}, 5000)");
+    sqlx::raw_sql(AssertSqlSafe(call)).execute(pool).await.expect("by hand");
+    events as f64 / begun.elapsed().as_secs_f64()
+}
