@@ -27,6 +27,8 @@
 //! # }
 //! ```
 //!
+//! A projection in Rust is tested the same way: `Definition::try_from(Code::new(MyProjection))`.
+//!
 //! [`tests_of`] and [`run`] are the same for the files.
 
 mod case;

@@ -13,7 +13,7 @@ use super::table::{Table, quoted};
 use crate::event::Position;
 use crate::log::LogEvent;
 use crate::postgres::{Class, classify};
-use crate::projection::{Compiled, Definition, OnError, compile_over};
+use crate::projection::{Code, Compiled, Definition, HandlerError, OnError, compile_over};
 use crate::projector::{FailedEvent, Failure, Wrong, check_sql, create_over, execute};
 
 /// The events, in the place of the log.
@@ -29,8 +29,16 @@ pub struct ReadModel<'c> {
     schema: String,
     events: Vec<LogEvent>,
     compiled: Compiled,
+    /// Of a projection in Rust: what runs, and on which types.
+    code: Option<(Code, Vec<String>)>,
     on_error: OnError,
     applied: Applied,
+}
+
+/// Why a batch failed, and whether that can be one event's fault.
+struct Failed {
+    failure: Failure,
+    is_of_the_event: bool,
 }
 
 /// How far a read model has come, and what failed on the way.
@@ -67,6 +75,7 @@ impl<'c> ReadModel<'c> {
             schema,
             events: given.events().to_vec(),
             compiled: compile_over(projection, EVENTS),
+            code: projection.code.clone().map(|code| (code, projection.handles())),
             on_error: projection.on_error,
             applied: Applied::default(),
         };
@@ -144,44 +153,81 @@ impl<'c> ReadModel<'c> {
     }
 
     /// One batch, up to the `end`th event. Where it fails nothing of it stays.
-    async fn batch(&mut self, end: usize) -> Result<Option<sqlx::Error>, sqlx::Error> {
+    async fn batch(&mut self, end: usize) -> Result<Option<Failed>, sqlx::Error> {
+        let done = match self.code.clone() {
+            None => self.batch_of_sql(end).await,
+            Some((code, handles)) => self.batch_of_code(&code, &handles, end).await,
+        };
+        let failed = match done {
+            Ok(()) => {
+                self.applied.events = end;
+                self.end_batch().await?;
+                return Ok(None);
+            }
+            Err(HandlerError::Postgres(error)) if classify(&error) == Class::Away => return Err(error),
+            Err(HandlerError::Postgres(error)) => {
+                let failure = Failure::of(&error, &self.compiled);
+                Failed { is_of_the_event: failure.is_of_the_event(), failure }
+            }
+            Err(HandlerError::Refused(message)) => {
+                Failed { is_of_the_event: true, failure: Failure { message, ..Failure::default() } }
+            }
+        };
+        execute(&mut self.tx, "rollback to savepoint projectord_batch".into()).await?;
+        Ok(Some(failed))
+    }
+
+    async fn batch_of_sql(&mut self, end: usize) -> Result<(), HandlerError> {
         let apply = format!("select {}.projectord_apply($1, $2, $3, null, null, null)", quoted(&self.schema));
-        let done = sqlx::query(AssertSqlSafe(apply))
+        sqlx::query(AssertSqlSafe(apply))
             .persistent(false)
             .bind(i64::try_from(self.applied.events).unwrap_or(i64::MAX))
             .bind(i64::try_from(end).unwrap_or(i64::MAX))
             .bind(&self.applied.parked)
             .execute(&mut *self.tx)
-            .await;
-        match done {
-            Ok(_) => {
-                self.applied.events = end;
-                self.end_batch().await?;
-                Ok(None)
-            }
-            Err(error) if classify(&error) == Class::Away => Err(error),
-            Err(error) => {
-                execute(&mut self.tx, "rollback to savepoint projectord_batch".into()).await?;
-                Ok(Some(error))
-            }
+            .await?;
+        Ok(())
+    }
+
+    async fn batch_of_code(
+        &mut self,
+        code: &Code,
+        handles: &[String],
+        end: usize,
+    ) -> Result<(), HandlerError> {
+        let sql = format!(
+            "select * from {EVENTS} where position > $1 and position <= $2 and type like any($3)
+                and stream_id <> all($4) order by position"
+        );
+        let events: Vec<LogEvent> = sqlx::query_as(AssertSqlSafe(sql))
+            .persistent(false)
+            .bind(i64::try_from(self.applied.events).unwrap_or(i64::MAX))
+            .bind(i64::try_from(end).unwrap_or(i64::MAX))
+            .bind(handles)
+            .bind(&self.applied.parked)
+            .fetch_all(&mut *self.tx)
+            .await?;
+        if events.is_empty() {
+            return Ok(());
         }
+        code.0.apply(&events, &mut self.tx).await
     }
 
     /// A batch up to `end` failed: applies what comes before the event that fails, and halts or parks there.
-    async fn find_failing(&mut self, end: usize, mut error: sqlx::Error) -> Result<(), sqlx::Error> {
+    async fn find_failing(&mut self, end: usize, mut failed: Failed) -> Result<(), sqlx::Error> {
         let first = self.applied.events + 1;
         while self.applied.events < end {
             let next = self.applied.events + 1;
             if end > first {
                 match self.batch(next).await? {
                     None => continue,
-                    Some(alone) => error = alone,
+                    Some(alone) => failed = alone,
                 }
             }
-            self.fail_at(next, &error);
+            self.fail_at(next, failed);
             return Ok(());
         }
-        let mut failure = Failure::of(&error, &self.compiled);
+        let mut failure = failed.failure;
         failure.message =
             format!("events {first} to {end} fail in one batch, and not one at a time: {}", failure.message);
         self.applied.failures.push(failure);
@@ -190,16 +236,16 @@ impl<'c> ReadModel<'c> {
     }
 
     /// The `nth` event cannot be applied.
-    fn fail_at(&mut self, nth: usize, error: &sqlx::Error) {
+    fn fail_at(&mut self, nth: usize, failed: Failed) {
         let event = &self.events[nth - 1];
-        let mut failure = Failure::of(error, &self.compiled);
+        let Failed { mut failure, is_of_the_event } = failed;
         failure.event = Some(FailedEvent {
             position: Position(nth as u64),
             event_type: event.event_type.clone(),
             stream_id: event.stream_id,
             version: event.version,
         });
-        if self.on_error == OnError::Park && failure.is_of_the_event() {
+        if self.on_error == OnError::Park && is_of_the_event {
             self.applied.parked.push(event.stream_id);
             self.applied.events = nth;
         } else {

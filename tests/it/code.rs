@@ -13,8 +13,9 @@ use projectord::config::{Config, SecretUrl};
 use projectord::daemon::{Daemon, Outcome, RunError};
 use projectord::event::{Commit, NewEvent, StreamId, Version};
 use projectord::log::LogEvent;
-use projectord::projection::{HandlerError, OnError, Projection};
+use projectord::projection::{Code, Definition, HandlerError, OnError, Projection};
 use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
+use projectord::testing::{Given, ReadModel};
 
 use crate::support::{Project, text, trial};
 
@@ -31,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         trial("code::one_that_ends_the_transaction_is_refused", cannot_commit),
         trial("code::one_that_panics_leaves_the_others_going", panics),
         trial("code::the_example_keeps_its_table", example),
+        trial("code::the_test_kit_takes_it_as_it_takes_a_folder", test_kit),
         trial("wait_for::returns_when_the_row_is_there_and_raises_when_it_is_not", waits),
     ]
 }
@@ -246,6 +248,37 @@ async fn cannot_commit() {
     assert_eq!(project.value(error).await, "PJ007");
     assert_eq!(project.value("select checkpoint from projectord.generations").await, "0");
     daemon.end().await;
+}
+
+async fn test_kit() {
+    let project = Project::new().await;
+    let mut connection = project.pool.acquire().await.unwrap();
+    let moved = |amount: i32| json!({ "amount": amount });
+    let given = Given::new()
+        .event("a", "Moved", moved(1))
+        .and_then(|it| it.event("a", "Noticed", json!({})))
+        .and_then(|it| it.event("a", "Moved", moved(2)))
+        .and_then(|it| it.event("b", "Moved", moved(5)))
+        .and_then(|it| it.event("a", "Moved", moved(3)));
+    let given = given.unwrap();
+    for (way, on_error, batch, applied, total) in [
+        (Way::Sum, OnError::Halt, 1, 5, 11),
+        (Way::Sum, OnError::Halt, 3, 5, 11),
+        (Way::Double, OnError::Halt, 9, 5, 22),
+        // The third version is one that is refused: what follows in its stream waits, or everything does.
+        (Way::RefuseThree, OnError::Halt, 9, 2, 1),
+        (Way::RefuseThree, OnError::Park, 9, 5, 6),
+    ] {
+        let definition = Definition::try_from(Code::new(Accounts { way, on_error })).unwrap();
+        let mut model = ReadModel::new(&mut connection, &definition, &given).await.unwrap();
+        model.apply(5, batch).await.unwrap();
+        assert_eq!(model.applied().events, applied, "{way:?} {batch}");
+        let rows = model.rows("select sum(total)::int as total from accounts").await.unwrap();
+        assert_eq!(rows, [json!({ "total": total })], "{way:?} {batch}");
+        if way == Way::RefuseThree {
+            assert_eq!(model.applied().failures[0].message, "three is too many");
+        }
+    }
 }
 
 async fn example() {

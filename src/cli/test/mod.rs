@@ -2,7 +2,8 @@
 
 mod junit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use sqlx::PgPool;
@@ -12,6 +13,7 @@ use super::open::options;
 use super::print::{self, Colour, paint};
 use crate::config::Config;
 use crate::projection::{Definition, Problem, load_all};
+use crate::projector::test_upcasters;
 use crate::testing::{Outcome, TestError, run as run_case, tests_of};
 
 pub(super) const EXAMPLES: &str = "A test is a file in the projection's folder, tests/first.toml for one:
@@ -27,6 +29,9 @@ pub(super) const EXAMPLES: &str = "A test is a file in the projection's folder, 
 Examples:
   projectord test
   projectord test orders --junit results.xml";
+
+/// The folder of upcasters, whose cases are tests too.
+const UPCASTERS: &str = "_upcasters";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -61,7 +66,8 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
         }
     }
     let projections: Vec<Definition> = projections.into_iter().filter(|it| is_meant(&it.name)).collect();
-    if let Some(name) = arguments.name.as_ref().filter(|_| tested.is_empty() && projections.is_empty()) {
+    let nothing = tested.is_empty() && projections.is_empty();
+    if let Some(name) = arguments.name.as_ref().filter(|name| nothing && *name != UPCASTERS) {
         return Err(Failed::new(Code::NotFound, format!("no projection {name} in {}", path.display())));
     }
     tested.iter().flat_map(|tested| &tested.problems).for_each(say_problem);
@@ -71,12 +77,35 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
     for projection in &projections {
         tested.push(test(&pool, projection).await?);
     }
+    if arguments.name.as_ref().is_none_or(|name| name == UPCASTERS) {
+        tested.extend(upcasters(&pool, path).await?);
+    }
     tested.sort_by(|a, b| a.projection.cmp(&b.projection));
     if let Some(file) = &arguments.junit {
         junit::write(file, &tested)
             .map_err(|error| Failed::new(Code::Failed, format!("{}: {error}", file.display())))?;
     }
     conclude(&tested)
+}
+
+/// Runs the cases that stand beside the upcasters, where there are any.
+async fn upcasters(pool: &PgPool, path: &Path) -> Result<Option<Tested>, Failed> {
+    let mut connection = pool.acquire().await?;
+    let (cases, problems) = test_upcasters(&mut connection, path).await?;
+    let outcomes: Vec<Outcome> = cases
+        .into_iter()
+        .map(|case| {
+            let place = format!("{}:{}", case.file.display(), case.line);
+            let failures = case.failure.map(|failure| format!("{place}: {failure}")).into_iter().collect();
+            let file = case.file.file_stem().unwrap_or_default().to_string_lossy();
+            let name = format!("{UPCASTERS}/{file}:{}", case.line);
+            Outcome { name, failures, took: Duration::ZERO }
+        })
+        .collect();
+    outcomes.iter().for_each(say);
+    problems.iter().for_each(say_problem);
+    let is_there = !outcomes.is_empty() || !problems.is_empty();
+    Ok(is_there.then(|| Tested { projection: UPCASTERS.into(), outcomes, problems }))
 }
 
 /// Runs a projection's tests, each printed when it is done.
