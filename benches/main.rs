@@ -12,6 +12,7 @@ mod rebuild;
 mod replay;
 mod report;
 mod servers;
+mod swaps;
 
 use report::Report;
 use servers::Servers;
@@ -37,6 +38,9 @@ async fn main() {
         if wanted("rebuild") {
             rebuild::run(&servers, bank, &mut report).await;
         }
+    }
+    if wanted("swaps") {
+        swaps::run(&servers, &mut report).await;
     }
     if wanted("latency") {
         latency::run(&servers, &mut report).await;

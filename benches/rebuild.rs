@@ -61,7 +61,8 @@ fn compared_in(said: &str) -> f64 {
     seconds.and_then(|seconds| seconds.parse().ok()).expect("how long it took")
 }
 
-fn command(url: &str, arguments: &[&str]) -> String {
+/// The command line on a database; what it prints.
+pub fn command(url: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_projectord"));
     let output = command.args(arguments).env("PROJECTORD_POSTGRES__URL", url).output().expect("the binary");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
