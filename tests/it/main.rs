@@ -11,6 +11,7 @@ mod code;
 mod command_line;
 mod configuration;
 mod contract;
+mod cookbook;
 mod explaining;
 mod folders;
 mod fuzzing;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         roles::trials,
         tls::trials,
         folders::trials,
+        cookbook::trials,
         checking::trials,
         explaining::trials,
         upcasting::trials,
