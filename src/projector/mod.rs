@@ -6,6 +6,7 @@
 mod apply;
 mod batch;
 mod bell;
+mod beside;
 mod build;
 mod check;
 mod code;
