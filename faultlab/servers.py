@@ -81,13 +81,24 @@ class Postgres(Server):
             "wal_level": "replica", "max_wal_senders": 4, "log_min_messages": "warning",
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command = [str(programs() / "postgres"), "-D", str(self.data), *options]
-        self.process = spawn(command, self.log, env={**os.environ, **self.environment}, cwd=self.folder, user=self.user)
+        self.command = [str(programs() / "postgres"), "-D", str(self.data), *options]
+        self._spawn()
         self.wait()
+
+    def _spawn(self) -> None:
+        self.process = spawn(self.command, self.log, env={**os.environ, **self.environment}, cwd=self.folder, user=self.user)
 
     def wait(self) -> None:
         """Until it lets us in."""
-        until("PostgreSQL accepts connections", lambda: self.connect("postgres").close() or True)
+        until("PostgreSQL accepts connections", self._accepts)
+
+    def _accepts(self) -> bool:
+        # After a `kill -9` the sessions of before may live a moment longer, and a new server refuses to start beside
+        # them: whoever runs a service starts it again.
+        if self.process and self.process.poll() is not None:
+            self._spawn()
+        self.connect("postgres").close()
+        return True
 
     def stop_fast(self) -> None:
         self._signal(signal.SIGINT)

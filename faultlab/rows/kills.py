@@ -6,6 +6,7 @@ from ..outcome import NotHere
 from ..project import Project
 from ..proxy import pause
 from ..registry import POSTGRES, RETHINK, row
+from ..waiting import until
 
 # After a restart everything that was acknowledged before it must be in the rows within this time.
 CAUGHT_UP = 2.0
@@ -56,4 +57,9 @@ def killed_at_each_point(project: Project) -> None:
         project.writers.until_acknowledged(5)
         daemon = project.daemon()
         result.recovered(project.caught_up(), CAUGHT_UP)
+        if asks:
+            # Or the next one that is asked for is refused, since this one goes on.
+            under_way = ("select count(*) from projectord.projections p where rebuild_wanted is not null or exists"
+                         " (select from projectord.generations g where g.projection = p.name and g.state = 'building')")  # fmt: skip
+            until("no rebuild is under way", lambda: project.value(under_way) == 0, 30)
         daemon.kill()
