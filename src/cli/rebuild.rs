@@ -56,6 +56,8 @@ pub(super) struct Arguments {
 pub(super) struct Progress {
     generation: i64,
     state: String,
+    /// It is asked for, and has not begun.
+    asked: bool,
     error: Option<Json<Failure>>,
     checkpoint: i64,
     built_to: i64,
@@ -70,7 +72,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) async fn read(pool: &PgPool, name: &str) -> Result<Self, Failed> {
         Ok(sqlx::query_as(
-            "select p.generation, p.state, p.error, coalesce(g.checkpoint, 0) as checkpoint,
+            "select p.generation, p.state, p.rebuild_wanted is not null as asked, p.error, coalesce(g.checkpoint, 0) as checkpoint,
                     coalesce(g.built_to, 0) as built_to, b.generation as building, coalesce(b.held, false) as held,
                     coalesce((select avg(s.checkpoint)::bigint from projectord.shares s
                                where s.projection = b.projection and s.generation = b.generation), b.checkpoint, 0) as built,
@@ -252,8 +254,9 @@ async fn wait(pool: &PgPool, name: &str, done: impl Fn(&Progress) -> bool) -> Re
             bar.finish_and_clear();
             return Ok(());
         }
-        let failed = now.build_error.as_ref().or(now.error.as_ref().filter(|_| now.building.is_none()));
-        if let Some(Json(error)) = failed.filter(|_| now.build_error.is_some() || now.state == "halted") {
+        // An error of the live rows is none of what is being built, or is about to be.
+        let halted = now.state == "halted" && !now.asked && now.building.is_none();
+        if let Some(Json(error)) = now.build_error.as_ref().or(now.error.as_ref().filter(|_| halted)) {
             bar.abandon();
             return Err(Failed::new(Code::Halted, format!("{name} is not rebuilt: {error}")));
         }

@@ -90,7 +90,8 @@ pub async fn rebuild_in_place(
     insert(&mut tx, projection, lease, next, "live", None).await?;
     sqlx::query(
         "update projectord.projections
-            set generation = $2, rebuild_wanted = null, rebuild_forced = false, rebuild_error = null, declined = null
+            set generation = $2, error = null,
+                rebuild_wanted = null, rebuild_forced = false, rebuild_error = null, declined = null
           where name = $1",
     )
     .bind(name)

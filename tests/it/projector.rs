@@ -449,8 +449,12 @@ async fn checkpoint_changed() {
         assert_eq!(project.run(&["run", "--until-caught-up"]).status.code(), Some(3), "{by_hand}");
         assert_eq!(project.value("select error->>'sqlstate' from projectord.projections").await, sqlstate);
         assert_eq!(project.rows("audit.seen").await, rows, "{by_hand}");
-        project.ok(&["rebuild", "audit", "--yes"]);
-        project.ok(&["run", "--until-caught-up"]);
+        let daemon = project.daemon();
+        project.until_value("select count(*) from projectord.leases where owner is not null", "1").await;
+        project.until_state("audit", "halted").await;
+        project.ok(&["rebuild", "audit", "--wait"]);
+        project.until_state("audit", "live").await;
+        assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
         assert_audit_is_right(&project).await;
         project.ok(&["audit"]);
     }
