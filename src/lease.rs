@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
+
+use crate::postgres::interval;
 
 /// How long a lease is good for without renewal. It is renewed at a third of this, and given up at two
 /// thirds.
@@ -59,7 +60,6 @@ impl Identity {
 /// # Errors
 /// When PostgreSQL cannot be reached or refuses. So for the other functions here.
 pub async fn keep(pool: &PgPool, who: &Identity, able: &[String]) -> Result<Vec<Held>, sqlx::Error> {
-    let life = PgInterval { months: 0, days: 0, microseconds: i64::try_from(LIFE.as_micros()).unwrap_or(0) };
     let rows: Vec<(String, i64, bool)> = sqlx::query_as(
         "select lease, lease_epoch, hand_over from projectord.keep_leases($1, $2, $3, $4, $5, $6)",
     )
@@ -68,7 +68,7 @@ pub async fn keep(pool: &PgPool, who: &Identity, able: &[String]) -> Result<Vec<
     .bind(who.pid)
     .bind(env!("CARGO_PKG_VERSION"))
     .bind(able)
-    .bind(life)
+    .bind(interval(LIFE))
     .fetch_all(pool)
     .await?;
     let held = |(name, epoch, hand_over)| Held { name, lease: Lease { owner: who.id, epoch }, hand_over };

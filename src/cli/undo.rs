@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use sqlx::PgPool;
-use sqlx::postgres::types::PgInterval;
 use sqlx::types::Json;
 
 use super::control::{confirm, generation};
@@ -13,6 +12,7 @@ use super::exit::{Code, Failed};
 use super::open::pool;
 use super::print;
 use crate::config::Config;
+use crate::postgres::interval;
 use crate::projector::Failure;
 
 /// How long to go on trying while the retired rows are a little behind.
@@ -75,14 +75,12 @@ async fn swap_back(
     old: i64,
     keep: Duration,
 ) -> Result<(), sqlx::Error> {
-    let keep =
-        PgInterval { months: 0, days: 0, microseconds: i64::try_from(keep.as_micros()).unwrap_or(i64::MAX) };
     let mut tx = pool.begin().await?;
     sqlx::query("select projectord.swap($1, $2, $3, $4)")
         .bind(name)
         .bind(live)
         .bind(old)
-        .bind(keep)
+        .bind(interval(keep))
         .execute(&mut *tx)
         .await?;
     // Or the files, which are those of the generation that was live, would be built again at once.

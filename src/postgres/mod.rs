@@ -6,4 +6,5 @@ mod options;
 
 pub use error::{Class, classify, describe};
 pub use migrate::{MigrateError, migrate, migrate_status};
+pub(crate) use options::interval;
 pub use options::{Options, UrlError, bounded, why};

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgPool};
 use thiserror::Error;
@@ -76,6 +77,11 @@ fn check_files(url: &str) -> Result<(), UrlError> {
 pub async fn bounded<T>(query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     let silent = |_| sqlx::Error::Protocol(format!("no answer from PostgreSQL within {SHORT:?}"));
     timeout(SHORT, query).await.map_err(silent)?
+}
+
+/// A time, as PostgreSQL takes it.
+pub(crate) fn interval(time: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(time.as_micros()).unwrap_or(i64::MAX) }
 }
 
 /// The reason behind an error of the pool, which keeps to itself why it could not connect: a connection

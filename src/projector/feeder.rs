@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::types::PgInterval;
 use sqlx::types::Json;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info, warn};
@@ -16,7 +15,7 @@ use super::{Bell, Failure, Pace};
 use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::fault;
-use crate::postgres::{Class, bounded, classify, describe, why};
+use crate::postgres::{Class, bounded, classify, describe, interval, why};
 use crate::shutdown::{Shutdown, Trigger};
 
 /// How often progress is written down.
@@ -330,9 +329,4 @@ impl Worker {
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
 fn rate(events: u64, since: Instant) -> f64 {
     events as f64 / since.elapsed().as_secs_f64().max(0.001)
-}
-
-/// For PostgreSQL.
-fn interval(time: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(time.as_micros()).unwrap_or(i64::MAX) }
 }

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
-use sqlx::postgres::types::PgInterval;
 use thiserror::Error;
 
 use super::PostgresStore;
 use crate::event::{StreamId, Version};
-use crate::postgres::{Options, describe, why};
+use crate::postgres::{Options, describe, interval, why};
 
 /// How long the database may take to say that the time is over.
 const GRACE: Duration = Duration::from_secs(5);
@@ -79,12 +78,11 @@ async fn wait_for(
     version: Version,
     timeout: Duration,
 ) -> Result<(), WaitError> {
-    let microseconds = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX);
     let asked = sqlx::query("select projectord.wait_for($1, $2, $3, $4)")
         .bind(projection)
         .bind(stream.0)
         .bind(version.to_sql())
-        .bind(PgInterval { months: 0, days: 0, microseconds })
+        .bind(interval(timeout))
         .execute(pool);
     let error = match tokio::time::timeout(timeout.saturating_add(GRACE), asked).await {
         Ok(Ok(_)) => return Ok(()),
