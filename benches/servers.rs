@@ -72,6 +72,7 @@ impl Servers {
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_projectord"));
         command.arg("run").current_dir(self.folder.path()).stdin(Stdio::null()).stderr(Stdio::null());
+        command.env("PROJECTORD_HTTP__LISTEN", "");
         command.env("PROJECTORD_POSTGRES__URL", postgres).env("PROJECTORD_PROJECTIONS__PATH", projections);
         if let Some(url) = store {
             command.env("PROJECTORD_STORE__URL", url);

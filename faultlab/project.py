@@ -63,6 +63,7 @@ class Project:
         """Through the proxies, if there are any, unless `direct`."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("PROJECTORD_")}
         env.update(
+            PROJECTORD_HTTP__LISTEN="",
             PROJECTORD_POSTGRES__URL=self.postgres.url(self.name, None if direct else self.postgres_port),
             PROJECTORD_PROJECTIONS__PATH=str(self.folder / "projections"),
             PROJECTORD_PROJECTOR__POLL_INTERVAL="500ms",

@@ -30,6 +30,10 @@ pub mod config;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 #[cfg(feature = "daemon")]
+mod health;
+#[cfg(feature = "daemon")]
+pub mod http;
+#[cfg(feature = "daemon")]
 pub mod ingest;
 #[cfg(feature = "daemon")]
 pub mod lease;
@@ -41,6 +45,10 @@ pub mod private_server;
 pub mod projection;
 #[cfg(feature = "daemon")]
 pub mod projector;
+#[cfg(feature = "daemon")]
+mod pulse;
+#[cfg(feature = "daemon")]
+mod secret;
 #[cfg(all(feature = "daemon", feature = "testing"))]
 pub mod testing;
 // The command `test` is there also without the feature.

@@ -1,6 +1,7 @@
 //! `projectord demo`: the whole thing on a private PostgreSQL, with sample events appended live.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::config::{Config, Logging, SecretUrl};
 use crate::daemon::Daemon;
 use crate::event::{Commit, NewEvent, StreamId, Version};
 use crate::postgres::Options;
-use crate::private_server::{Disk, PrivatePostgres, reachable};
+use crate::private_server::{Disk, PrivatePostgres, free_port, reachable};
 use crate::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
 
 const FOLDER: &str = ".projectord";
@@ -56,6 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failed> {
     let mut config = Config::default();
     config.postgres.url = SecretUrl::from(url.as_str());
     config.projections.path = projections.clone();
+    config.http.listen = free_address(&config.http.listen).map_err(|error| failed(&error))?;
     config.log = Logging { level: "warn".into(), ..Logging::default() };
     let settings = folder.join("config.toml");
     fs::write(&settings, format!("[postgres]\nurl = {url:?}\n\n[projections]\npath = {projections:?}\n"))
@@ -70,6 +72,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<Code, Failed> {
         Colour::Dim,
         "Orders are appended to the event store; two projections keep tables of them. Ctrl-C ends it.",
     ));
+    print::line(paint(Colour::Dim, format!("The dashboard is at http://{}/", config.http.listen)));
     let ended = tokio::select! {
         ended = Daemon::builder(config).reload(None, level).run() => ended.map(drop).map_err(|error| failed(&error)),
         ended = append_orders(&store) => ended,
@@ -99,6 +102,14 @@ fn folder() -> Result<PathBuf, Failed> {
     fs::create_dir_all(&folder)
         .map_err(|error| Failed::new(Code::Failed, format!("{}: {error}", folder.display())))?;
     Ok(folder)
+}
+
+/// This address, or another port where a daemon has it already.
+fn free_address(usual: &str) -> std::io::Result<String> {
+    match TcpListener::bind(usual) {
+        Ok(_) => Ok(usual.to_owned()),
+        Err(_) => Ok(format!("127.0.0.1:{}", free_port()?)),
+    }
 }
 
 fn write_projections(folder: &Path) -> std::io::Result<()> {

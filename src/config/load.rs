@@ -258,6 +258,9 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
         window >= 2 * interval,
         format!("{window:?} is not twice sweep_interval, {interval:?}"),
     );
+    for (key, what) in config.http.problems() {
+        check(key, false, what);
+    }
     if let Some(problem) = config.log.problem() {
         check("log.level", false, problem);
     }

@@ -3,21 +3,19 @@
 
 mod load;
 mod logging;
-mod secret;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Limits;
+use crate::projector::{self, OnChange, RebuildConfig};
+pub use crate::secret::{SecretText, SecretUrl};
+use crate::store::Settings;
+use crate::{http, ingest};
 pub use load::{ConfigError, Loaded, load};
 pub use logging::{Format, Level, Logging};
-pub use secret::SecretUrl;
-
-use crate::event::Limits;
-use crate::ingest;
-use crate::projector::{self, OnChange, RebuildConfig};
-use crate::store::Settings;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +33,8 @@ pub struct Config {
     pub projector: projector::Config,
     /// Building read models anew.
     pub rebuild: RebuildConfig,
+    /// What the daemon answers over HTTP.
+    pub http: http::Config,
     /// What the daemon says of itself.
     pub log: Logging,
     /// How it ends.

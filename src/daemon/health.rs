@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::event::{StreamId, Version};
+use crate::health::Health;
 use crate::log::Log;
 use crate::postgres::{Options, describe, why};
 use crate::sabotage::{Bug, has};
@@ -30,13 +31,6 @@ const STALL: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(8);
 /// Store commits are looked for in the log when they are this old, and no older than twice that.
 const SETTLED: TimeDelta = TimeDelta::seconds(10);
-
-/// What was found; ready where there is no reason not to be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Health {
-    /// Why not, one sentence each.
-    pub(super) reasons: Vec<String>,
-}
 
 /// Looks until it is told to stop, and writes down what it finds: into `health`, and into the daemon's row.
 /// Ends when the thread does.
@@ -89,7 +83,7 @@ async fn look(
         }
         let found = Health { reasons };
         let changed = health.send_if_modified(|before| {
-            let changed = before.reasons.is_empty() != found.reasons.is_empty();
+            let changed = before.is_ready() != found.is_ready();
             before.clone_from(&found);
             changed
         });
@@ -100,7 +94,7 @@ async fn look(
         }
         let written = sqlx::query("update projectord.daemons set ready = $2, reasons = $3 where id = $1")
             .bind(daemon)
-            .bind(found.reasons.is_empty() || has(Bug::AlwaysReady))
+            .bind(found.is_ready() || has(Bug::AlwaysReady))
             .bind(&found.reasons)
             .execute(&pool);
         // Where it cannot be written down, the daemon's row grows old, and that is seen too.

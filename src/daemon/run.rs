@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -18,10 +18,13 @@ use super::{caught_up, health, keeper};
 use crate::backoff::Backoff;
 use crate::config::{self, Config, Level};
 use crate::fault;
+use crate::health::Health;
+use crate::http;
 use crate::ingest;
 use crate::lease::{Identity, leave};
 use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate, why};
 use crate::projection::{Definition, Problem, load_all};
+use crate::pulse::Pulse;
 use crate::shutdown::Trigger;
 use crate::store::RethinkStore;
 use crate::store::rethinkdb::Server;
@@ -82,7 +85,46 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     if code.is_empty() || config.projections.path.exists() {
         load_all(&config.projections.path).map_err(RunError::Projections)?;
     }
+    // A job beside a daemon that runs needs no address.
+    let http = match mode {
+        Mode::Forever => http::Server::bind(&config.http).map_err(RunError::Config)?,
+        Mode::UntilCaughtUp => None,
+    };
+    let server: Option<Server> = match &config.store.url {
+        None => None,
+        Some(url) => {
+            Some(url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?)
+        }
+    };
+    let settings = config.store.settings();
     let patient = options.clone().statement_timeout(Duration::from_secs(30));
+    let who = Identity::of_this_process();
+    let shutdown = Trigger::new();
+    let (found, health) = watch::channel(Health::unknown());
+    let mut tasks = JoinSet::new();
+    // From here on it is answered whether the daemon lives, also while PostgreSQL is away.
+    let pulse = Pulse::new();
+    tasks.spawn(named("pulse", pulse.clone().beat(shutdown.subscribe())));
+    let (answering, http_ended) = oneshot::channel::<()>();
+    if let Some(http) = http {
+        let parts = http::Parts {
+            postgres: patient.clone(),
+            store: server.clone(),
+            settings: settings.clone(),
+            store_url: config.store.url.as_ref().map(ToString::to_string),
+            projections: config.projections.path.clone(),
+            code: code.clone(),
+            daemon: who.id,
+            health,
+            pulse,
+            drain: config.shutdown.drain * 3 / 4,
+        };
+        let running = http.run(parts, shutdown.subscribe());
+        tasks.spawn(named("http", async move {
+            running.await;
+            drop(answering);
+        }));
+    }
     let control = patient.pool(6);
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
     tokio::select! {
@@ -93,22 +135,12 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     #[cfg(feature = "sabotage")]
     crate::sabotage::spoil(&control).await.map_err(|error| RunError::Failed(describe(&error)))?;
 
-    let shutdown = Trigger::new();
     let (progress, store_read) = watch::channel(match config.store.url {
         Some(_) => ingest::Progress::Reading,
         None => ingest::Progress::Complete,
     });
     let bells = Arc::new(Bells::default());
-    let server: Option<Server> = match &config.store.url {
-        None => None,
-        Some(url) => {
-            Some(url.reveal().parse().map_err(|error| RunError::Config(format!("store.url: {error}")))?)
-        }
-    };
-    let settings = config.store.settings();
     let store = server.clone().map(|server| (RethinkStore::new(server, settings.clone()), progress));
-    let who = Identity::of_this_process();
-    let (found, _) = watch::channel(health::Health::default());
     let server = server.map(|server| (server, settings));
     let health = health::watch(patient, server, who.id, found, shutdown.subscribe());
     let mut fleet = Fleet::new(config.clone(), code, work, control.clone(), Arc::clone(&bells), store);
@@ -122,7 +154,6 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
         held,
         shutdown.subscribe(),
     );
-    let mut tasks = JoinSet::new();
     tasks.spawn(named("listener", listen(control.clone(), who.id, Arc::clone(&bells))));
     tasks.spawn(named("keeper", keeper));
     tasks.spawn(named("health", health));
@@ -166,6 +197,8 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
         fleet.drain().await;
         // Where PostgreSQL is away, the leases end by themselves.
         let _ = leave(&control, &who).await;
+        // Requests in hand are answered.
+        drop(http_ended.await);
         tasks.shutdown().await;
     };
     tokio::select! {

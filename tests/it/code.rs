@@ -116,6 +116,7 @@ impl Inside {
     fn start(project: &Project, way: Way, on_error: OnError) -> Self {
         let mut config = Config::default();
         config.postgres.url = SecretUrl::from(project.postgres_url.as_str());
+        config.http.listen = String::new();
         config.projections.path = project.projections();
         config.projector.max_batch = 7;
         config.projector.poll_interval = Duration::from_millis(300);

@@ -66,6 +66,7 @@ impl Project {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("PROJECTORD_CONFIG")
+            .env("PROJECTORD_HTTP__LISTEN", "")
             .env("PROJECTORD_POSTGRES__URL", &self.postgres_url)
             .env("PROJECTORD_PROJECTOR__POLL_INTERVAL", "500ms")
             .env("PROJECTORD_INGEST__SWEEP_INTERVAL", "500ms")

@@ -1,4 +1,4 @@
-//! A URL that may hold a password, and never shows it.
+//! Values that hold a secret, and never show it.
 
 use std::fmt;
 
@@ -56,6 +56,42 @@ impl Serialize for SecretUrl {
     }
 }
 
+/// Text that is a secret as a whole. Printed, it is `***`, and nothing where there is none.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "" } else { "***" })
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +112,15 @@ mod tests {
             assert_eq!(url.to_string(), shown);
             assert!(!format!("{url:?}{}", serde_json::to_string(&url).unwrap()).contains("cret"));
         }
+    }
+
+    #[test]
+    fn a_secret_text_is_never_shown() {
+        let text = SecretText::from("read grafana s3cret");
+        assert_eq!(
+            format!("{text} {text:?} {}", serde_json::to_string(&text).unwrap()),
+            r#"*** "***" "***""#
+        );
+        assert_eq!(SecretText::default().to_string(), "");
     }
 }

@@ -1,0 +1,27 @@
+//! The body of a request, read as JSON.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
+
+use super::Problem;
+
+/// What a request gives as JSON. No body is an empty object.
+#[derive(Debug)]
+#[allow(dead_code, reason = "for the API")]
+pub(crate) struct Given<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| {
+            Problem::new(error.status(), format!("the body could not be read: {}", error.body_text()))
+        })?;
+        let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            Problem::new(StatusCode::BAD_REQUEST, format!("the body is not what is asked for: {error}"))
+        })
+    }
+}

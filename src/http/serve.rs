@@ -1,0 +1,138 @@
+//! Connections: taken as there is room, and cut off where a peer is too slow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tower_service::Service;
+use tracing::warn;
+
+use super::Problem;
+use super::access::Local;
+use super::io::Patient;
+use crate::backoff::Backoff;
+use crate::shutdown::Shutdown;
+
+/// How long the head of a request may take, and a connection rest between two.
+const HEAD: Duration = Duration::from_secs(10);
+/// The same for a connection beyond those that there is room for.
+const SPARE_HEAD: Duration = Duration::from_secs(2);
+/// How long a peer may take nothing of an answer.
+const TAKE: Duration = Duration::from_secs(30);
+/// So many more connections are told that there are too many, and are answered whether the daemon lives; any beyond
+/// wait to be accepted.
+const SPARE: usize = 16;
+/// The largest head of a request.
+const MOST_HEAD: usize = 32 << 10;
+/// The most headers.
+const MOST_HEADERS: usize = 64;
+
+/// Takes connections until it is told to stop; what is in hand then may take `drain`.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    most: usize,
+    drain: Duration,
+    mut shutdown: Shutdown,
+) {
+    let (room, spare) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(SPARE)));
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = shutdown.requested() => break,
+            Some(_) = connections.join_next() => continue,
+            stream = next(&listener, &spare, &mut backoff) => stream,
+        };
+        // A permit of those that there is room for, or else of the spare ones: `next` has seen that one is free.
+        let is_spare = room.available_permits() == 0;
+        let permit = if is_spare { &spare } else { &room }.clone().try_acquire_owned();
+        if let Ok(permit) = permit {
+            connections.spawn(converse(stream, router.clone(), is_spare, permit, shutdown.clone()));
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(drain, drained).await.is_err() {
+        warn!(connections = connections.len(), "HTTP connections were cut off");
+    }
+}
+
+/// The next connection, once there is room for one more. An error, such as too many open files, passes by waiting.
+async fn next(listener: &TcpListener, spare: &Semaphore, backoff: &mut Backoff) -> TcpStream {
+    let mut said = false;
+    loop {
+        drop(spare.acquire().await);
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                backoff.reset();
+                return stream;
+            }
+            Err(error) => {
+                if !said {
+                    warn!(%error, "cannot take an HTTP connection; trying again");
+                    said = true;
+                }
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    is_spare: bool,
+    permit: OwnedSemaphorePermit,
+    mut shutdown: Shutdown,
+) {
+    let Ok(local) = stream.local_addr() else { return };
+    // Answers are small, and somebody waits for each.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Local(local));
+        let mut router = router.clone();
+        async move {
+            if is_spare && !matches!(request.uri().path(), "/livez" | "/readyz") {
+                return Ok(too_many());
+            }
+            router.call(request).await
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(if is_spare { SPARE_HEAD } else { HEAD })
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(MOST_HEAD)
+        .keep_alive(!is_spare);
+    let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, TAKE)), service);
+    tokio::pin!(connection);
+    // How a connection ends is the peer's business.
+    tokio::select! {
+        _ = &mut connection => {}
+        () = shutdown.requested() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    drop(permit);
+}
+
+fn too_many() -> Response {
+    let detail = "too many connections: [http] max_connections";
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    problem.retry_after(Duration::from_secs(1)).into_response()
+}
