@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::exit::{Code, Failed};
-use super::open::Store;
 use super::print;
 use crate::config::Config;
+use crate::control::Store;
 use crate::event::{Commit, CommitId, NewEvent, StreamId, Version};
 use crate::store::{EventStore, ExpectedVersion, LoadError};
 

@@ -7,9 +7,9 @@ use clap::Args;
 use sqlx::{FromRow, PgPool};
 
 use super::exit::{Code, Failed};
-use super::open::options;
 use super::print::{self, Colour, paint, thousands};
 use crate::config::Config;
+use crate::control::{Control, options, this_user};
 use crate::ingest::audit_store;
 use crate::log::Log;
 use crate::store::RethinkStore;
@@ -66,7 +66,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
     options.check().await?;
     let patient = options.statement_timeout(PATIENCE).pool(2);
     if let Some(name) = &arguments.name {
-        super::control::known(&patient, name).await?;
+        Control::new(patient.clone(), this_user()).generation(name).await?;
     }
     let mut right = true;
     if let (Some(url), None) = (&config.store.url, &arguments.name) {

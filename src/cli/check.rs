@@ -4,9 +4,9 @@ use clap::Args;
 use sqlx::PgConnection;
 
 use super::exit::{Code, Failed};
-use super::open::pool;
 use super::print::{self, Colour};
 use crate::config::Config;
+use crate::control::open_pool;
 use crate::postgres::migrate_status;
 use crate::projection::{Definition, Problem, load_all};
 use crate::projector::{Checked, check_sql, test_upcasters};
@@ -48,7 +48,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
         problems.retain(|it| of(it).is_none_or(|of| of == *name));
     }
     let mut notes = Vec::new();
-    match pool(config).await {
+    match open_pool(config).await.map_err(Failed::from) {
         Ok(pool) => {
             let mut connection = pool.acquire().await?;
             if migrate_status(&mut connection).await? {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::control::ControlError;
 use crate::postgres::{Class, MigrateError, classify, describe};
 use crate::store::{AppendError, LoadError};
 
@@ -53,6 +54,19 @@ impl From<sqlx::Error> for Failed {
     fn from(error: sqlx::Error) -> Self {
         let code = if classify(&error) == Class::Away { Code::Unavailable } else { Code::Failed };
         Self::new(code, describe(&error))
+    }
+}
+
+impl From<ControlError> for Failed {
+    fn from(error: ControlError) -> Self {
+        let code = match error {
+            ControlError::NotFound(_) => Code::NotFound,
+            ControlError::Conflict(_) => Code::Conflict,
+            ControlError::Halted(_) => Code::Halted,
+            ControlError::Config(_) => Code::Config,
+            ControlError::Postgres(error) => return error.into(),
+        };
+        Self::new(code, error)
     }
 }
 

@@ -11,9 +11,9 @@ use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres};
 use uuid::Uuid;
 
 use super::exit::{Code, Failed};
-use super::open::pool;
 use super::print::{self, Colour, paint};
 use crate::config::Config;
+use crate::control::open_pool;
 use crate::projection::{Definition, RowStream, load_all};
 
 pub(super) const EXAMPLES: &str =
@@ -88,7 +88,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
             ),
         ));
     };
-    let pool = pool(config).await?;
+    let pool = open_pool(config).await?;
     let (row, stream_id) = row(&pool, &projection.name, row_stream, &arguments.key).await?;
     let (checkpoint, mut events) = events(&pool, &projection, stream_id).await?;
     for event in &mut events {

@@ -4,14 +4,15 @@ mod append;
 mod audit;
 mod check;
 mod config;
-mod control;
 mod demo;
 mod exit;
 mod explain;
 mod import;
 mod new;
-mod open;
+mod operations;
+mod operator;
 mod parked;
+mod pause;
 mod plan;
 mod print;
 mod rebuild;
@@ -110,6 +111,9 @@ enum Verb {
     /// Leave an event out of a projection for good; recorded, and asked for.
     #[command(after_help = "Example:\n  projectord skip orders 4711")]
     Skip(parked::SkipArguments),
+    /// Show what operators did, by whom and when.
+    #[command(after_help = operations::EXAMPLES)]
+    Operations(operations::Arguments),
     /// Make the folder of a new projection, with a first test; from the events that there are, or a template.
     #[command(after_help = new::EXAMPLES)]
     New(new::Arguments),
@@ -189,12 +193,13 @@ async fn ask(verb: Verb, loaded: Loaded) -> Result<Code, Failed> {
         Verb::Rebuild(arguments) => rebuild::run(&config, arguments).await,
         Verb::Verify(arguments) => verify::run(&config, &arguments).await,
         Verb::Undo(arguments) => undo::run(&config, &arguments).await,
-        Verb::Pause(Name { name }) => control::pause(&config, &name).await,
-        Verb::Resume(Name { name }) => control::resume(&config, &name).await,
+        Verb::Pause(Name { name }) => pause::pause(&config, &name).await,
+        Verb::Resume(Name { name }) => pause::resume(&config, &name).await,
         Verb::Audit(arguments) => audit::run(&config, &arguments).await,
         Verb::Parked(arguments) => parked::run(&config, &arguments).await,
         Verb::Retry(arguments) => parked::retry(&config, &arguments).await,
         Verb::Skip(arguments) => parked::skip(&config, &arguments).await,
+        Verb::Operations(arguments) => operations::run(&config, &arguments).await,
         Verb::Check(arguments) => check::run(&config, &arguments).await,
         Verb::Explain(arguments) => explain::run(&config, &arguments).await,
         Verb::New(arguments) => new::run(&config, arguments).await,

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-pub(super) use crate::text::plain;
+pub(super) use crate::text::{plain, thousands};
 
 /// Prints a line.
 pub(super) fn line(text: impl Display) {
@@ -41,24 +41,5 @@ pub(super) fn paint(colour: Colour, text: impl Display) -> String {
     match io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         true => format!("\x1b[{}m{text}\x1b[0m", colour as u8),
         false => text.to_string(),
-    }
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(
-            ["0", "999", "1,000", "1,234,567"],
-            [0, 999, 1000, 1_234_567].map(super::thousands).each_ref().map(String::as_str)
-        );
     }
 }

@@ -1,14 +1,14 @@
 //! `projectord setup`
 
 use super::exit::{Code, Failed};
-use super::open::{Store, pool};
 use super::print;
 use crate::config::Config;
+use crate::control::{Store, open_pool};
 use crate::postgres::migrate;
 use crate::store::rethinkdb::QueryErrorKind;
 
 pub(super) async fn run(config: &Config) -> Result<Code, Failed> {
-    migrate(&pool(config).await?).await?;
+    migrate(&open_pool(config).await?).await?;
     print::line(format!("PostgreSQL: schema projectord is ready at {}", config.postgres.url));
     if let Store::Rethink(store) = Store::open(config)? {
         let id = store.setup().await.map_err(|error| {

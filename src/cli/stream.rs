@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::exit::{Code, Failed};
-use super::open::Store;
 use super::print::{self, Colour};
 use crate::config::Config;
+use crate::control::Store;
 use crate::event::{StreamId, Version};
 
 #[derive(Debug, Args)]

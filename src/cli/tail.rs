@@ -6,9 +6,9 @@ use clap::Args;
 use sqlx::postgres::PgListener;
 
 use super::exit::{Code, Failed};
-use super::open::pool;
 use super::print::{self, Colour};
 use crate::config::Config;
+use crate::control::open_pool;
 use crate::event::Position;
 use crate::log::{BELL, Filter, Log, LogEvent};
 use crate::projection::Pattern;
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, Failed> {
-    let pool = pool(config).await?;
+    let pool = open_pool(config).await?;
     let log = Log::new(pool.clone());
     let filter = Filter { type_like: arguments.event_type.as_ref().map(Pattern::to_like) };
     let mut listener = PgListener::connect_with(&pool).await?;

@@ -2,24 +2,21 @@
 
 use clap::Args;
 use serde_json::Value;
-use sqlx::PgPool;
 use std::time::{Duration, Instant};
 
-use super::control::{generation, said};
 use super::exit::{Code, Failed};
-use super::open::options;
+use super::operator::said;
 use super::print::{self, Colour, paint, plain, thousands};
-use super::rebuild::{Progress, drop_generation, held, want};
+use super::rebuild::held;
 use crate::config::Config;
-use crate::projector::{Comparison, Rebuild, RowDifference, TableDifference, compare};
+use crate::control::{Control, options, this_user};
+use crate::projector::{Comparison, Rebuild, RowDifference, TableDifference};
 
 pub(super) const EXAMPLES: &str = "Example:
   projectord verify orders     # every night: ends with 1 where the rows are not those of a replay
 
 It builds a generation beside the live one, compares both at the same position of the log, and drops it again.";
 
-/// How many rows of a table are shown.
-const ROWS: i64 = 50;
 /// Comparing takes as long as it takes.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
@@ -32,32 +29,32 @@ pub(super) struct Arguments {
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
     let options = options(config)?;
     options.check().await?;
-    let pool = options.statement_timeout(PATIENCE).pool(3);
+    let control = Control::new(options.statement_timeout(PATIENCE).pool(3), this_user());
     let name = arguments.name.as_str();
-    let live = generation(&pool, name).await?;
-    if Progress::read(&pool, name).await?.building.is_some() {
+    let now = control.standing(name).await?;
+    if now.building.is_some() {
         return Err(Failed::new(
             Code::Conflict,
             format!("{name} is being rebuilt: compare with `projectord rebuild {name} --verify`"),
         ));
     }
-    want(&pool, name, Rebuild::Held, true).await?;
-    said(&pool, &format!("{name} will be built beside the live rows")).await?;
-    let next = held(&pool, name).await?;
-    let same = compare_and_show(&pool, name, live, next).await;
-    drop_generation(&pool, name, next).await?;
+    control.rebuild(name, Rebuild::Held, true).await?;
+    said(&control, &format!("{name} will be built beside the live rows")).await?;
+    let next = held(&control, name).await?;
+    let same = compare_and_show(&control, name, now.generation, next).await;
+    control.drop_generation(name, next).await?;
     Ok(if same? { Code::Done } else { Code::Failed })
 }
 
 /// Compares, and prints what differs; whether nothing does.
 pub(super) async fn compare_and_show(
-    pool: &PgPool,
+    control: &Control,
     name: &str,
     live: i64,
     next: i64,
 ) -> Result<bool, Failed> {
     let begun = Instant::now();
-    let found = compare(pool, name, live, next, ROWS).await?;
+    let found = control.compare(name, live, next).await?;
     show(&found, begun.elapsed());
     Ok(found.is_same())
 }

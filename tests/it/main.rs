@@ -20,6 +20,7 @@ mod ingest;
 mod leases;
 mod log;
 mod model;
+mod operations;
 mod outage;
 mod parking;
 mod permits;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         model::trials,
         leases::trials,
         parking::trials,
+        operations::trials,
         roles::trials,
         tls::trials,
         folders::trials,

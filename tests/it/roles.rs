@@ -43,6 +43,7 @@ async fn least_privilege() {
     project.ok(&["run", "--until-caught-up"]);
     project.ok(&["status"]);
     project.ok(&["audit"]);
+    assert!(project.ok(&["operations"]).contains("rebuild"));
     assert_eq!(project.value("select count(*) from orders.orders").await, "1");
     assert_eq!(
         project.value("select nspowner::regrole from pg_namespace where nspname = 'orders'").await,
@@ -53,7 +54,10 @@ async fn least_privilege() {
     reader.execute("set role projectord_reader").await.unwrap();
     reader.execute("select * from orders.orders").await.unwrap();
     reader.execute("select * from projectord.events").await.unwrap();
+    reader.execute("select * from projectord.operations").await.unwrap();
     assert!(reader.execute("delete from orders.orders").await.is_err());
+    reader.execute("set role projectord_projector").await.unwrap();
+    assert!(reader.execute("delete from projectord.operations").await.is_err());
     drop(reader);
 
     for (nth, forbidden) in [
@@ -63,6 +67,7 @@ async fn least_privilege() {
         "update projectord.log_head set position = 0",
         "insert into projectord.skipped (projection, position) values ('orders', 1)",
         "perform projectord.append_to_stream(event.stream_id, 'x', 1, gen_random_uuid(), '{}', '{}', '{}')",
+        "insert into projectord.operations (who, what) values ('nobody', 'pause')",
         "create table public.mine (n int)",
         "create schema mine",
         "perform set_config('role', 'projectord_owner', true)",

@@ -16,9 +16,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use super::exit::{Code, Failed};
-use super::open::Store;
 use super::print::{self, thousands};
 use crate::config::Config;
+use crate::control::Store;
 #[cfg(feature = "testing")]
 use crate::event::{Commit, Limits, StreamId};
 

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::exit::{Code, Failed};
-use super::open::pool;
 use super::print;
 use crate::config::Config;
+use crate::control::open_pool;
 use crate::projection::{Pattern, check_name};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -64,7 +64,7 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
 
 async fn from_log(config: &Config, draft: &Draft, name: &str, glob: &str) -> Result<(), Failed> {
     let pattern = Pattern::new(glob).map_err(|message| Failed::new(Code::Usage, message))?;
-    let pool = pool(config).await.map_err(|failed| Failed {
+    let pool = open_pool(config).await.map_err(Failed::from).map_err(|failed| Failed {
         message: format!("{}; without --from-types no database is needed", failed.message),
         ..failed
     })?;

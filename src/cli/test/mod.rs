@@ -9,9 +9,9 @@ use clap::Args;
 use sqlx::PgPool;
 
 use super::exit::{Code, Failed};
-use super::open::options;
 use super::print::{self, Colour, paint};
 use crate::config::Config;
+use crate::control::options;
 use crate::projection::{Definition, Problem, load_all};
 use crate::projector::test_upcasters;
 use crate::testing::{Outcome, TestError, run as run_case, tests_of};
