@@ -6,6 +6,7 @@
 mod append;
 mod bank;
 mod by_hand;
+mod flood;
 mod ingest;
 mod latency;
 mod rebuild;
@@ -41,6 +42,9 @@ async fn main() {
     }
     if wanted("swaps") {
         swaps::run(&servers, &mut report).await;
+    }
+    if wanted("flood") {
+        flood::run(&servers, &mut report).await;
     }
     if wanted("latency") {
         latency::run(&servers, &mut report).await;

@@ -42,6 +42,8 @@ pub mod lease;
 #[cfg(feature = "daemon")]
 pub mod log;
 #[cfg(feature = "daemon")]
+mod measure;
+#[cfg(feature = "daemon")]
 pub mod private_server;
 #[cfg(feature = "daemon")]
 pub mod projection;

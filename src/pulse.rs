@@ -26,6 +26,11 @@ impl Pulse {
         Self { begun: Instant::now(), last: Arc::default() }
     }
 
+    /// When it began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// How long ago it last beat.
     pub(crate) fn age(&self) -> Duration {
         self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))

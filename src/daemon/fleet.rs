@@ -14,6 +14,7 @@ use super::bells::Bells;
 use crate::config::Config;
 use crate::ingest::{self, Ingest};
 use crate::lease::{Held, INGEST, Lease, release};
+use crate::measure::Measures;
 use crate::projection::{Definition, Problem, load_all};
 use crate::projector::{Pace, Progress, Projector, Settings, known, refuse};
 use crate::shutdown::Trigger;
@@ -32,6 +33,7 @@ pub(super) struct Fleet {
     bells: Arc<Bells>,
     store: Option<(RethinkStore, watch::Sender<ingest::Progress>)>,
     pace: Pace,
+    measures: Measures,
     /// Projections in Rust, beside those that are folders.
     code: Vec<Definition>,
     projections: HashMap<String, Definition>,
@@ -60,9 +62,11 @@ impl Fleet {
         control: PgPool,
         bells: Arc<Bells>,
         store: Option<(RethinkStore, watch::Sender<ingest::Progress>)>,
+        measures: Measures,
     ) -> Self {
         Self {
             pace: Pace::new(config.rebuild.max_share),
+            measures,
             config,
             code,
             work,
@@ -240,7 +244,7 @@ impl Fleet {
                 progress.clone(),
                 shutdown.subscribe(),
             );
-            self.tasks.spawn(later(after, ingest.run()))
+            self.tasks.spawn(later(after, ingest.measured(self.measures.ingest()).run()))
         } else if let Some(projection) = self.projections.get(name) {
             let projector = Projector::new(
                 projection.clone(),
@@ -257,7 +261,7 @@ impl Fleet {
                 self.progress.entry(name.to_owned()).or_default().clone(),
                 shutdown.subscribe(),
             );
-            self.tasks.spawn(later(after, projector.run()))
+            self.tasks.spawn(later(after, projector.measured(self.measures.projection(name)).run()))
         } else {
             return;
         };

@@ -22,6 +22,7 @@ use crate::health::Health;
 use crate::http;
 use crate::ingest;
 use crate::lease::{Identity, leave};
+use crate::measure::Measures;
 use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate, why};
 use crate::projection::{Definition, Problem, load_all};
 use crate::pulse::Pulse;
@@ -103,20 +104,19 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     let (found, health) = watch::channel(Health::unknown());
     let mut tasks = JoinSet::new();
     // From here on it is answered whether the daemon lives, also while PostgreSQL is away.
-    let pulse = Pulse::new();
+    let (pulse, measures) = (Pulse::new(), Measures::default());
     tasks.spawn(named("pulse", pulse.clone().beat(shutdown.subscribe())));
     let (answering, http_ended) = oneshot::channel::<()>();
     if let Some(http) = http {
         let parts = http::Parts {
             postgres: patient.clone(),
             store: server.clone(),
-            settings: settings.clone(),
-            store_url: config.store.url.as_ref().map(ToString::to_string),
-            projections: config.projections.path.clone(),
+            config: config.clone(),
             code: code.clone(),
             daemon: who.id,
             health,
             pulse,
+            measures: measures.clone(),
             drain: config.shutdown.drain * 3 / 4,
         };
         let running = http.run(parts, shutdown.subscribe());
@@ -143,7 +143,8 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     let store = server.clone().map(|server| (RethinkStore::new(server, settings.clone()), progress));
     let server = server.map(|server| (server, settings));
     let health = health::watch(patient, server, who.id, found, shutdown.subscribe());
-    let mut fleet = Fleet::new(config.clone(), code, work, control.clone(), Arc::clone(&bells), store);
+    let mut fleet =
+        Fleet::new(config.clone(), code, work, control.clone(), Arc::clone(&bells), store, measures);
     fleet.load().await.map_err(RunError::Projections)?;
     let (held, mut leases) = watch::channel(Vec::new());
     let keeper = keeper::beat(

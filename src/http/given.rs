@@ -25,3 +25,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Asked {
+        held: bool,
+    }
+
+    async fn given(text: &'static str) -> Result<bool, Problem> {
+        Given::<Asked>::from_request(Request::new(Body::from(text)), &()).await.map(|Given(asked)| asked.held)
+    }
+
+    #[tokio::test]
+    async fn no_body_is_an_empty_object_and_what_is_no_json_is_said() {
+        assert!(!given("").await.unwrap() && !given(" \n").await.unwrap() && !given("{}").await.unwrap());
+        assert!(given(r#"{"held": true}"#).await.unwrap());
+        for (text, said) in
+            [("{", "EOF"), ("[1]", "expected"), (r#"{"help": 1}"#, "`help`"), (r#"{"held": 1}"#, "boolean")]
+        {
+            let problem = format!("{:?}", given(text).await.unwrap_err());
+            assert!(problem.contains("400") && problem.contains(said), "{problem}");
+        }
+    }
+}

@@ -1,25 +1,24 @@
 //! A connection whose peer must go on reading: one that takes nothing for a while is cut off.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// A stream that gives up where nothing could be written for a time.
 #[derive(Debug)]
-pub(super) struct Patient {
-    stream: TcpStream,
+pub(super) struct Patient<S> {
+    stream: S,
     patience: Duration,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
+impl<S> Patient<S> {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, waiting: None }
     }
 
@@ -38,19 +37,19 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        pin!(&mut self.stream).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let came = pin!(&mut self.stream).poll_write(cx, bytes);
+        let came = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.judge(cx, came)
     }
 
@@ -59,7 +58,7 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let came = pin!(&mut self.stream).poll_write_vectored(cx, bufs);
+        let came = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.judge(cx, came)
     }
 
@@ -68,12 +67,37 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let came = pin!(&mut self.stream).poll_flush(cx);
+        let came = Pin::new(&mut self.stream).poll_flush(cx);
         self.judge(cx, came)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let came = pin!(&mut self.stream).poll_shutdown(cx);
+        let came = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.judge(cx, came)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up_and_one_that_is_slow_is_not() {
+        let (near, mut far) = duplex(4);
+        let mut stream = Patient::new(near, Duration::from_millis(300));
+        let reading = tokio::spawn(async move {
+            let mut taken = [0; 12];
+            for byte in taken.chunks_mut(1) {
+                tokio::time::sleep(Duration::from_millis(60)).await;
+                far.read_exact(byte).await.unwrap();
+            }
+            far
+        });
+        stream.write_all(b"in small bits").await.unwrap();
+        let _far = reading.await.unwrap();
+        let error = stream.write_all(b"nobody takes this").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -33,13 +33,7 @@ pub(super) async fn livez(State(shared): State<Arc<Shared>>) -> Result<Json<Live
 
 /// What the daemon has found of itself: see docs/operations.md.
 pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, Json<Ready>) {
-    let mut reasons = shared.health.borrow().reasons.clone();
-    if shared.shutdown.is_requested() {
-        reasons.push("stopping".into());
-    }
-    if !shared.pulse.is_alive() {
-        reasons.push("the main runtime does nothing".into());
-    }
+    let reasons = shared.reasons();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, reasons }))

@@ -11,7 +11,7 @@ use axum::routing::get;
 
 use super::access::{self, Access};
 use super::body::{self, Bodies};
-use super::{Shared, api, dashboard, probes, problem};
+use super::{Shared, api, dashboard, history, metrics, probes, problem};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -20,6 +20,8 @@ pub(super) fn router(shared: Arc<Shared>, access: Arc<Access>, bodies: Bodies) -
     Router::new()
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/history", get(history::history))
         .merge(api::router())
         .merge(dashboard::router())
         .fallback(problem::nothing_here)

@@ -1,5 +1,6 @@
 //! Connections: taken as there is room, and cut off where a peer is too slow.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::Problem;
 use super::access::Local;
 use super::io::Patient;
 use crate::backoff::Backoff;
+use crate::measure::HttpMeasure;
 use crate::shutdown::Shutdown;
 
 /// How long the head of a request may take, and a connection rest between two.
@@ -44,6 +46,7 @@ pub(super) async fn serve(
     router: Router,
     most: usize,
     drain: Duration,
+    measure: Arc<HttpMeasure>,
     mut shutdown: Shutdown,
 ) {
     let (room, spare) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(SPARE)));
@@ -59,7 +62,18 @@ pub(super) async fn serve(
         let is_spare = room.available_permits() == 0;
         let permit = if is_spare { &spare } else { &room }.clone().try_acquire_owned();
         if let Ok(permit) = permit {
-            connections.spawn(converse(stream, router.clone(), is_spare, permit, shutdown.clone()));
+            measure.accepted.one();
+            if is_spare {
+                measure.too_many.one();
+            }
+            let connection = Connection {
+                router: router.clone(),
+                is_spare,
+                measure: Arc::clone(&measure),
+                shutdown: shutdown.clone(),
+                _permit: permit,
+            };
+            connections.spawn(connection.converse(stream));
         }
     }
     drop(listener);
@@ -90,45 +104,61 @@ async fn next(listener: &TcpListener, spare: &Semaphore, backoff: &mut Backoff) 
     }
 }
 
-/// One connection, to its end.
-async fn converse(
-    stream: TcpStream,
+/// A connection, and what it takes up.
+struct Connection {
     router: Router,
     is_spare: bool,
-    permit: OwnedSemaphorePermit,
-    mut shutdown: Shutdown,
-) {
-    let Ok(local) = stream.local_addr() else { return };
-    // Answers are small, and somebody waits for each.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Local(local));
-        let mut router = router.clone();
-        async move {
-            if is_spare && !matches!(request.uri().path(), "/livez" | "/readyz") {
-                return Ok(too_many());
+    measure: Arc<HttpMeasure>,
+    shutdown: Shutdown,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.measure.closed.one();
+    }
+}
+
+impl Connection {
+    /// To its end.
+    async fn converse(self, stream: TcpStream) {
+        let Ok(local) = stream.local_addr() else { return };
+        // Answers are small, and somebody waits for each.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Local(local));
+            let (mut router, measure) = (self.router.clone(), Arc::clone(&self.measure));
+            let is_refused = self.is_spare && !matches!(request.uri().path(), "/livez" | "/readyz");
+            async move {
+                let answer = match is_refused {
+                    true => Ok(too_many()),
+                    false => router.call(request).await,
+                };
+                if let Ok(answer) = &answer {
+                    measure.answers[usize::from(answer.status().as_u16() / 100 - 1).min(4)].one();
+                }
+                answer
             }
-            router.call(request).await
-        }
-    });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(if is_spare { SPARE_HEAD } else { HEAD })
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(MOST_HEAD)
-        .keep_alive(!is_spare);
-    let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, TAKE)), service);
-    tokio::pin!(connection);
-    // How a connection ends is the peer's business.
-    tokio::select! {
-        _ = &mut connection => {}
-        () = shutdown.requested() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+        });
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(if self.is_spare { SPARE_HEAD } else { HEAD })
+            .max_headers(MOST_HEADERS)
+            .max_buf_size(MOST_HEAD)
+            .keep_alive(!self.is_spare);
+        let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, TAKE)), service);
+        let mut connection = pin!(connection);
+        let mut shutdown = self.shutdown.clone();
+        // How a connection ends is the peer's business.
+        tokio::select! {
+            _ = &mut connection => {}
+            () = shutdown.requested() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
         }
     }
-    drop(permit);
 }
 
 fn too_many() -> Response {

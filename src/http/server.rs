@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,12 @@ use uuid::Uuid;
 
 use super::access::Access;
 use super::body::Bodies;
+use super::history::{self, History};
+use super::latest::Latest;
+use super::measured::Measured;
 use super::{Config, Shared, routes, serve};
 use crate::health::Health;
+use crate::measure::Measures;
 use crate::postgres::Options;
 use crate::projection::Definition;
 use crate::pulse::Pulse;
@@ -25,7 +28,7 @@ use crate::store::{EventStore, PostgresStore, RethinkStore, Settings};
 /// Connections to PostgreSQL for requests.
 const CONNECTIONS: u32 = 2;
 /// Connections to the store.
-const STORE_CONNECTIONS: usize = 4;
+const STORE_CONNECTIONS: usize = 2;
 
 /// A server that has its address, and answers nothing yet.
 #[derive(Debug)]
@@ -41,14 +44,12 @@ pub(crate) struct Parts {
     pub(crate) postgres: Options,
     /// None where the log is the store.
     pub(crate) store: Option<RethinkServer>,
-    pub(crate) settings: Settings,
-    /// Without its password.
-    pub(crate) store_url: Option<String>,
-    pub(crate) projections: PathBuf,
+    pub(crate) config: crate::config::Config,
     pub(crate) code: Vec<Definition>,
     pub(crate) daemon: Uuid,
     pub(crate) health: watch::Receiver<Health>,
     pub(crate) pulse: Pulse,
+    pub(crate) measures: Measures,
     /// How long requests in hand may take to end.
     pub(crate) drain: Duration,
 }
@@ -103,18 +104,34 @@ impl Server {
         if let Ok(address) = address {
             info!(%address, "answering over HTTP");
         }
-        let Parts { postgres, store, settings, store_url, projections, code, daemon, health, pulse, drain } =
-            parts;
+        let Parts { postgres, store, config, code, daemon, health, pulse, measures, drain } = parts;
+        let settings = config.store.settings();
         let settings = Settings { connections: settings.connections.min(STORE_CONNECTIONS), ..settings };
         let store: Arc<dyn EventStore> = match store {
-            Some(server) => Arc::new(RethinkStore::new(server, settings)),
-            None => Arc::new(PostgresStore::new(&postgres, settings)),
+            Some(server) => Arc::new(Measured::new(RethinkStore::new(server, settings), measures.append())),
+            None => Arc::new(Measured::new(PostgresStore::new(&postgres, settings), measures.append())),
         };
         let pool = postgres.pool(CONNECTIONS);
+        let status = Latest::new(postgres.pool(1), config.store.clone());
         let shutting_down = shutdown.clone();
-        let shared = Shared { pool, store, store_url, projections, code, daemon, health, pulse, shutdown };
+        let shared = Arc::new(Shared {
+            pool,
+            store,
+            status,
+            history: History::default(),
+            measures,
+            config,
+            code,
+            daemon,
+            health,
+            pulse,
+            shutdown,
+        });
+        // Ends with the runtime.
+        tokio::spawn(history::record(Arc::clone(&shared)));
+        let http = shared.measures.http();
         let bodies = Bodies::of_at_most(self.config.max_body_bytes);
-        let router = routes::router(Arc::new(shared), Arc::new(self.access), bodies);
-        serve::serve(listener, router, self.config.max_connections, drain, shutting_down).await;
+        let router = routes::router(shared, Arc::new(self.access), bodies);
+        serve::serve(listener, router, self.config.max_connections, drain, http, shutting_down).await;
     }
 }

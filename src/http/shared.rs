@@ -1,13 +1,16 @@
 //! What every request may use.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::history::History;
+use super::latest::Latest;
+use crate::config::Config;
 use crate::health::Health;
+use crate::measure::Measures;
 use crate::projection::Definition;
 use crate::pulse::Pulse;
 use crate::shutdown::Shutdown;
@@ -20,10 +23,14 @@ pub(crate) struct Shared {
     pub(crate) pool: PgPool,
     /// To append to, and to load streams from.
     pub(crate) store: Arc<dyn EventStore>,
-    /// Where that is, without its password; none where the log is the store.
-    pub(crate) store_url: Option<String>,
-    /// The projections' folder.
-    pub(crate) projections: PathBuf,
+    /// What `projectord status` says; for whoever needs no newer answer than of a second ago.
+    pub(crate) status: Latest,
+    /// What was, every few seconds.
+    pub(crate) history: History,
+    /// What is counted in this process.
+    pub(crate) measures: Measures,
+    /// All of it, as it was at the start.
+    pub(crate) config: Config,
     /// Projections in Rust.
     pub(crate) code: Vec<Definition>,
     /// This daemon.
@@ -34,4 +41,18 @@ pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     /// Requested when the daemon ends: an answer that goes on for ever must end then.
     pub(crate) shutdown: Shutdown,
+}
+
+impl Shared {
+    /// Why this daemon does not do its part; nothing where it does.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let mut reasons = self.health.borrow().reasons.clone();
+        if self.shutdown.is_requested() {
+            reasons.push("stopping".into());
+        }
+        if !self.pulse.is_alive() {
+            reasons.push("the main runtime does nothing: a handler may block it".into());
+        }
+        reasons
+    }
 }

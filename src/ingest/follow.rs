@@ -1,6 +1,7 @@
 //! From an announcement to the log: the commits that were announced, and whatever is missing before them.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use tracing::warn;
 
@@ -163,7 +164,11 @@ impl Ingest {
             let (first, rest) = batch.split_at(batch.len() / 2);
             return Ok(self.log.add(store.0, first).await?.events + self.log.add(store.0, rest).await?.events);
         }
+        let begun = Instant::now();
         let added = self.log.add(store.0, batch).await?.events;
+        self.measure.add.took(begun.elapsed());
+        self.measure.batches.one();
+        self.measure.events.add(added);
         fault::point("ingest-added");
         Ok(added)
     }

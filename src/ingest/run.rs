@@ -1,5 +1,6 @@
 //! The loop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -14,6 +15,7 @@ use super::{Config, guard};
 use crate::backoff::Backoff;
 use crate::lease::Lease;
 use crate::log::Log;
+use crate::measure::IngestMeasure;
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 use crate::store::RethinkStore;
@@ -33,6 +35,7 @@ pub struct Ingest {
     pub(super) pool: PgPool,
     pub(super) lease: Lease,
     progress: watch::Sender<Progress>,
+    pub(super) measure: Arc<IngestMeasure>,
 }
 
 impl Ingest {
@@ -48,7 +51,13 @@ impl Ingest {
     ) -> Self {
         let log = Log::new(pool.clone());
         let history = store.history();
-        Self { store, history, log, config, shutdown, pool, lease, progress }
+        Self { store, history, log, config, shutdown, pool, lease, progress, measure: Arc::default() }
+    }
+
+    /// Counts what it does there.
+    pub(crate) fn measured(mut self, measure: Arc<IngestMeasure>) -> Self {
+        self.measure = measure;
+        self
     }
 
     /// Runs until it is told to stop.
@@ -61,14 +70,17 @@ impl Ingest {
             let wait = match &ended {
                 Ok(()) => break,
                 Err(IngestError::FeedLost(reason)) => {
+                    self.measure.feed_losses.one();
                     info!(reason, "reading again");
                     backoff.next_wait() / 4
                 }
                 Err(IngestError::Away(reason)) => {
+                    self.measure.away.one();
                     status.enter(State::Backoff, Some(reason)).await;
                     backoff.next_wait()
                 }
                 Err(IngestError::Refused(reason)) => {
+                    self.measure.refused.one();
                     status.enter(State::Halted, Some(reason)).await;
                     self.progress.send_replace(Progress::Refused(reason.clone()));
                     LOOK_AGAIN
@@ -87,6 +99,7 @@ impl Ingest {
         // The long part first, while no feed fills its queue; then again from where that ended.
         let read_to = if blind { self.history.now().await? } else { self.replay(store, None).await? };
         let mut feed = self.history.feed().await?;
+        self.measure.feeds.one();
         if !blind {
             self.replay(store, Some(read_to)).await?;
         }

@@ -1,6 +1,7 @@
 //! The log applied to one generation of a read model, a batch at a time: sent, looked for where its answer is
 //! lost, made smaller where an event in it fails.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions, PgPool};
@@ -13,6 +14,7 @@ use super::{Config, Failure};
 use crate::event::Position;
 use crate::fault;
 use crate::lease::Lease;
+use crate::measure::ProjectionMeasure;
 use crate::postgres::{Class, bounded, classify, describe};
 use crate::projection::{Code, Compiled, HandlerError, OnError};
 use crate::sabotage::{Bug, has};
@@ -44,6 +46,7 @@ pub(super) struct Applier {
     pub(super) batch: BatchSize,
     /// How often this batch was tried again.
     pub(super) again: u32,
+    pub(super) measure: Arc<ProjectionMeasure>,
 }
 
 /// Where a generation's handlers are.
@@ -81,17 +84,35 @@ impl Applier {
         last: Option<Position>,
         shutdown: &mut Shutdown,
     ) -> Result<Step, sqlx::Error> {
+        let step = self.try_step(checkpoint, last, shutdown).await;
+        match &step {
+            Ok(Step::Moved { to, .. }) => self.measure.events.add(to.0.saturating_sub(checkpoint.0)),
+            Ok(Step::Again) => self.measure.retries.one(),
+            Ok(Step::Fenced | Step::Failed(_)) | Err(_) => {}
+        }
+        step
+    }
+
+    async fn try_step(
+        &mut self,
+        checkpoint: Position,
+        last: Option<Position>,
+        shutdown: &mut Shutdown,
+    ) -> Result<Step, sqlx::Error> {
         let begun = Instant::now();
         let (class, error) = match self.apply(checkpoint, last).await {
             Ok((to, head)) => {
                 self.again = 0;
                 if to > checkpoint {
                     self.batch.took(to.0 - checkpoint.0, begun.elapsed());
+                    self.measure.batches.one();
+                    self.measure.apply.took(begun.elapsed());
                 }
                 return Ok(Step::Moved { to, head });
             }
             Err(HandlerError::Postgres(error)) => (classify(&error), error),
             Err(HandlerError::Refused(reason)) => {
+                self.measure.errors.handler.one();
                 let failure = Failure { message: reason, ..Failure::default() };
                 return match self.isolate(checkpoint, failure).await? {
                     None => Ok(Step::Again),
@@ -100,6 +121,13 @@ impl Applier {
                 };
             }
         };
+        let errors = &self.measure.errors;
+        match class {
+            Class::Away => errors.away.one(),
+            Class::Fenced => errors.fenced.one(),
+            Class::Again => errors.again.one(),
+            Class::Statement => errors.handler.one(),
+        }
         match class {
             Class::Away => Err(error),
             Class::Fenced => Ok(Step::Fenced),

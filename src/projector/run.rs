@@ -1,5 +1,6 @@
 //! The loop.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
@@ -15,6 +16,7 @@ use super::{Bell, Failure, OnChange, Pace, Progress, Settings, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::lease::{Lease, note_refused};
+use crate::measure::ProjectionMeasure;
 use crate::postgres::{Class, bounded, classify, describe, why};
 use crate::projection::{Compiled, Definition, HandlerError, compile};
 use crate::shutdown::Shutdown;
@@ -46,6 +48,7 @@ pub struct Projector {
     pub(super) rate: Rate,
     pub(super) shutdown: Shutdown,
     pub(super) progress: watch::Sender<Progress>,
+    measure: Arc<ProjectionMeasure>,
 }
 
 /// Why the loop went back to read what is wanted.
@@ -91,7 +94,14 @@ impl Projector {
             rate: Rate::default(),
             shutdown,
             progress,
+            measure: Arc::default(),
         }
+    }
+
+    /// Counts what it does there.
+    pub(crate) fn measured(mut self, measure: Arc<ProjectionMeasure>) -> Self {
+        self.measure = measure;
+        self
     }
 
     /// Runs until it is told to stop. A batch in hand is finished first.
@@ -193,6 +203,7 @@ impl Projector {
             batch: BatchSize::new(config.max_batch, config.batch_time),
             config,
             again: 0,
+            measure: Arc::clone(&self.measure),
         }
     }
 

@@ -16,6 +16,9 @@ mod explaining;
 mod folders;
 mod fuzzing;
 mod handlers;
+mod http_access;
+mod http_limits;
+mod http_metrics;
 mod ingest;
 mod leases;
 mod log;
@@ -62,6 +65,9 @@ fn main() -> ExitCode {
         upcasting::trials,
         handlers::trials,
         fuzzing::trials,
+        http_access::trials,
+        http_limits::trials,
+        http_metrics::trials,
         configuration::trials,
         command_line::trials,
         bank::trials,

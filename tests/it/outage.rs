@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
 use projectord::event::{Commit, NewEvent, StreamId};
-use projectord::private_server::free_port;
 use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
 
-use crate::support::{Project, trial, until};
+use crate::support::{Project, Way, trial, until};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -20,45 +17,6 @@ pub fn trials() -> Vec<Trial> {
         trial("outage::a_wrong_password_is_waited_for_and_not_shown", wrong_password),
         trial("demo::shows_rows_and_cleans_up", demo),
     ]
-}
-
-/// A way to the server that can be cut.
-struct Way {
-    port: u16,
-    server: String,
-    open: Option<JoinSet<()>>,
-}
-
-impl Way {
-    /// Closed at first.
-    fn to(url: &str) -> Self {
-        let place = url.rsplit('@').next().unwrap().split('/').next().unwrap();
-        Self { port: free_port().unwrap(), server: place.to_owned(), open: None }
-    }
-
-    async fn open(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
-        let server = self.server.clone();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((mut near, _)) = listener.accept().await {
-                let server = server.clone();
-                connections.spawn(async move {
-                    let mut far = TcpStream::connect(server).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                });
-            }
-        });
-        self.open = Some(tasks);
-    }
-
-    /// Cuts every connection.
-    async fn cut(&mut self) {
-        if let Some(mut tasks) = self.open.take() {
-            tasks.shutdown().await;
-        }
-    }
 }
 
 /// A project whose daemon takes the way, and a store that does not.

@@ -1,9 +1,11 @@
 //! Servers, databases and waiting, for the tests.
 
 mod deaf;
+mod http;
 mod project;
 mod raw;
 mod servers;
+mod way;
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,12 +13,14 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 pub use deaf::DeafWay;
+pub use http::{Answer, Site, answer};
 pub use project::{Daemon, Project, text};
 pub use raw::Raw;
 pub use servers::{
     new_database, new_rethink_database, open_folder, rethinkdb_is_here, start_rethinkdb_on,
     start_rethinkdb_with, stop_servers,
 };
+pub use way::Way;
 
 /// A test that runs a future to its end, within two minutes.
 pub fn trial<F>(name: impl Into<String>, test: impl FnOnce() -> F + Send + 'static) -> Trial

@@ -102,8 +102,19 @@ impl Project {
 
     /// Starts the daemon. It ends when the answer is dropped.
     pub fn daemon(&self) -> Daemon {
+        self.daemon_with(&[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn daemon_with(&self, more: &[(&str, &str)]) -> Daemon {
         let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let child = self.command(&["run"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = self
+            .command(&["run"])
+            .envs(more.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         Daemon { child }
     }
 
@@ -173,8 +184,13 @@ impl Daemon {
     }
 
     /// SIGTERM, and its exit code within the time.
-    pub async fn stop(mut self, within: Duration) -> Option<i32> {
+    pub async fn stop(self, within: Duration) -> Option<i32> {
         self.signal("TERM");
+        self.ended(within).await
+    }
+
+    /// Its exit code, once it has ended within the time.
+    pub async fn ended(mut self, within: Duration) -> Option<i32> {
         let mut code = None;
         until("the daemon has ended", within, async || {
             let ended = self.child.try_wait().unwrap();

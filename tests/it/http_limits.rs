@@ -1,0 +1,172 @@
+//! HTTP: slow, large and many, and what becomes of them.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{Project, Site, answer, trial, until};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("http_limits::a_slow_head_a_slow_body_and_a_connection_at_rest_are_cut_off", slow_peers),
+        trial("http_limits::a_head_that_is_too_large_is_refused", large_heads),
+        trial(
+            "http_limits::beyond_the_connections_there_is_room_for_it_is_said_and_probes_are_answered",
+            too_many,
+        ),
+        trial("http_limits::requests_in_hand_are_answered_at_the_end", drained),
+        trial("http_limits::too_many_open_files_pass_by", open_files),
+    ]
+}
+
+const JSON: &str = "Content-Type: application/json";
+
+/// Sends a byte each second until the other end has had enough; what it said, and how long that took.
+async fn trickle(site: &Site, begin: &str) -> (u16, Duration) {
+    let begun = Instant::now();
+    let mut stream = site.connect().await;
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    let (mut reads, mut writes) = stream.into_split();
+    let trickling = tokio::spawn(async move {
+        while writes.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let mut said = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(60), reads.read_to_end(&mut said)).await.unwrap();
+    trickling.abort();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (said.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0), begun.elapsed())
+}
+
+async fn slow_peers() {
+    let project = Project::new().await;
+    let site = Site::start(&project, &[]).await;
+    let body =
+        format!("POST /api/v1/x HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: 999\r\n\r\n{{");
+    let rest = async {
+        let begun = Instant::now();
+        let mut stream = site.connect().await;
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let answer = answer(&mut stream).await;
+        (answer.status, begun.elapsed())
+    };
+    let (head, nothing, body, rest) = tokio::join!(
+        trickle(&site, "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: "),
+        async {
+            let begun = Instant::now();
+            let silent = answer(&mut site.connect().await).await;
+            (silent.status, begun.elapsed())
+        },
+        trickle(&site, &body),
+        rest
+    );
+    let within = |(_, time): (u16, Duration), least, most| {
+        assert!((Duration::from_secs(least)..Duration::from_secs(most)).contains(&time), "{time:?}");
+    };
+    within(head, 9, 15);
+    within(nothing, 9, 15);
+    within(rest, 9, 15);
+    within(body, 14, 22);
+    assert_eq!((body.0, rest.0), (408, 200));
+    assert!(matches!(head.0, 0 | 408), "{head:?}");
+    assert_eq!(site.get("/livez").await.status, 200);
+}
+
+async fn large_heads() {
+    let project = Project::new().await;
+    let site = Site::start(&project, &[]).await;
+    let many: String = (0..65).map(|n| format!("X-{n}: 1\n")).collect();
+    assert_eq!(site.ask("GET", "/livez", &many, "").await.status, 431);
+    let large = format!("X: {}", "a".repeat(40 << 10));
+    assert_eq!(site.ask("GET", "/livez", &large, "").await.status, 431);
+    let long = format!("/{}", "a".repeat(70_000));
+    assert!(matches!(site.get(&long).await.status, 414 | 431));
+    let fits: String = (0..50).map(|n| format!("X-{n}: {}\n", "a".repeat(200))).collect();
+    assert_eq!(site.ask("GET", "/livez", &fits, "").await.status, 200);
+}
+
+async fn too_many() {
+    let project = Project::new().await;
+    let site = Site::start(&project, &[("PROJECTORD_HTTP__MAX_CONNECTIONS", "4")]).await;
+    // The connection that saw that it answers may not be over yet.
+    let mut held: Vec<TcpStream> = Vec::new();
+    for _ in 0..4 {
+        let mut stream = site.connect().await;
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+        held.push(stream);
+    }
+    until("it is full", Duration::from_secs(5), async || site.get("/metrics").await.status == 503).await;
+    let answer = site.get("/metrics").await;
+    assert!(answer.problem().contains("max_connections"), "{answer:?}");
+    assert!(
+        answer.header("retry-after").is_some() && answer.header("connection") == Some("close"),
+        "{answer:?}"
+    );
+    assert_eq!(site.get("/livez").await.status, 200);
+    assert!(matches!(site.get("/readyz").await.status, 200 | 503));
+    drop(held);
+    until("there is room", Duration::from_secs(5), async || site.get("/metrics").await.status == 200).await;
+    let metrics = site.get("/metrics").await.body;
+    assert!(metrics.contains("projectord_http_connections_refused_total "), "{metrics}");
+    // More than it takes on at all: they wait, are cut off, and it goes on.
+    let mut flood = Vec::new();
+    for _ in 0..100 {
+        flood.push(site.connect().await);
+    }
+    until("it answers through a flood", Duration::from_secs(60), async || {
+        let asked = tokio::time::timeout(Duration::from_secs(15), site.get("/livez")).await;
+        asked.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    drop(flood);
+    until("there is room again", Duration::from_secs(30), async || site.get("/metrics").await.status == 200)
+        .await;
+}
+
+async fn drained() {
+    let project = Project::new().await;
+    let site = Site::start(&project, &[]).await;
+    let mut resting = site.connect().await;
+    resting.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    resting.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    let mut slow = site.connect().await;
+    let head = format!("POST /api/v1/x HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: 2\r\n\r\n{{");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    until("both are taken", Duration::from_secs(5), async || {
+        site.get("/metrics").await.body.contains("projectord_http_connections 3\n")
+    })
+    .await;
+    let Site { daemon, address } = site;
+    daemon.signal("TERM");
+    until("no more are taken", Duration::from_secs(5), async || TcpStream::connect(&address).await.is_err())
+        .await;
+    slow.write_all(b"}").await.unwrap();
+    assert_eq!(answer(&mut slow).await.status, 404, "a request in hand is answered");
+    assert_eq!(daemon.ended(Duration::from_secs(5)).await, Some(0));
+}
+
+async fn open_files() {
+    let project = Project::new().await;
+    let site = Site::start(&project, &[]).await;
+    let limit = |files: &str| {
+        let pid = site.daemon.pid().to_string();
+        let done = std::process::Command::new("prlimit").args(["--pid", &pid, files]).status();
+        assert!(done.unwrap().success());
+    };
+    let open = std::fs::read_dir(format!("/proc/{}/fd", site.daemon.pid())).unwrap().count();
+    limit(&format!("--nofile={open}:4096"));
+    let mut waiting = site.connect().await;
+    waiting.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    until("it is said", Duration::from_secs(20), async || {
+        project.log().contains("cannot take an HTTP connection")
+    })
+    .await;
+    limit("--nofile=1024:4096");
+    assert_eq!(answer(&mut waiting).await.status, 200);
+    assert!(project.log().matches("cannot take an HTTP connection").count() < 5);
+}
