@@ -129,7 +129,11 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
     tokio::select! {
         ready = prepare(&control) => ready?,
-        () = asked_to_stop(&mut requests) => return Ok(Outcome::Stopped),
+        () = asked_to_stop(&mut requests) => {
+            shutdown.request();
+            drop(tokio::time::timeout(config.shutdown.drain, http_ended).await);
+            return Ok(Outcome::Stopped);
+        }
     }
 
     #[cfg(feature = "sabotage")]

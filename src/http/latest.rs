@@ -7,9 +7,8 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::facts::{Status, read};
 use crate::config::Store;
-use crate::postgres::describe;
+use crate::control::{Control, Status};
 
 /// For how long an answer is good.
 const GOOD: Duration = Duration::from_secs(1);
@@ -22,7 +21,7 @@ type Answer = Result<Arc<Status>, String>;
 #[derive(Debug)]
 pub(crate) struct Latest {
     /// A connection of its own: what takes long elsewhere must not make the database look away.
-    pool: PgPool,
+    control: Control,
     store: Store,
     answer: Mutex<Option<(Instant, Answer)>>,
 }
@@ -30,7 +29,7 @@ pub(crate) struct Latest {
 impl Latest {
     /// From the database that `pool` reaches.
     pub(super) fn new(pool: PgPool, store: Store) -> Self {
-        Self { pool, store, answer: Mutex::default() }
+        Self { control: Control::new(pool, "http"), store, answer: Mutex::default() }
     }
 
     /// What `projectord status` says, at most a second old; or why not.
@@ -41,9 +40,9 @@ impl Latest {
         {
             return answer.clone();
         }
-        let read = match timeout(PATIENCE, read(&self.pool, &self.store)).await {
+        let read = match timeout(PATIENCE, self.control.status(&self.store)).await {
             Ok(Ok(status)) => Ok(Arc::new(status)),
-            Ok(Err(error)) => Err(format!("PostgreSQL: {}", describe(&error))),
+            Ok(Err(error)) => Err(format!("PostgreSQL: {error}")),
             Err(_) => Err(format!("PostgreSQL does not answer within {PATIENCE:?}")),
         };
         *answer = Some((Instant::now(), read.clone()));

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::Shared;
 use super::exposition::Kind::{Counter, Gauge, Histogram};
-use super::exposition::{Exposition, MEDIA_TYPE};
-use super::facts::{ProjectionStatus, Status};
+use super::exposition::{Exposition, Kind, MEDIA_TYPE};
+use crate::control::{GenerationStatus, ProjectionStatus, Status};
 use crate::measure::{Count, Measures, ProjectionMeasure};
 
 const STATES: [&str; 6] = ["catching_up", "live", "backoff", "paused", "halted", "rebuilding"];
@@ -103,7 +103,7 @@ fn ingest(page: &mut Exposition, shared: &Shared, status: Option<&Status>) {
 }
 
 /// A family with one number for each projection.
-type Family = (&'static str, super::exposition::Kind, &'static str, fn(&ProjectionStatus) -> Option<f64>);
+type Family = (&'static str, Kind, &'static str, fn(&ProjectionStatus) -> Option<f64>);
 
 #[rustfmt::skip]
 const OF_EACH: [Family; 14] = [
@@ -212,7 +212,7 @@ fn requests(page: &mut Exposition, measures: &Measures) {
     }
 }
 
-fn building(it: &ProjectionStatus) -> impl Iterator<Item = &super::facts::GenerationStatus> {
+fn building(it: &ProjectionStatus) -> impl Iterator<Item = &GenerationStatus> {
     it.generations.0.iter().filter(|it| it.state == "building")
 }
 

@@ -8,7 +8,6 @@ pub(crate) mod api;
 mod body;
 mod dashboard;
 mod exposition;
-mod facts;
 mod given;
 mod history;
 mod io;

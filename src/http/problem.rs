@@ -105,8 +105,11 @@ pub(super) async fn everywhere(request: Request, next: Next) -> Response<Body> {
     let place = format!("{} {}", request.method(), short(request.uri().path()));
     let response = next.run(request).await;
     let status = response.status();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|it| it == MEDIA_TYPE);
-    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+    // `/readyz` answers 503 with what it always has.
+    let is_ours = |it: &HeaderValue| it == MEDIA_TYPE || it == "application/json";
+    if response.headers().get(header::CONTENT_TYPE).is_some_and(is_ours)
+        || !(status.is_client_error() || status.is_server_error())
+    {
         return response;
     }
     let allow = response.headers().get(header::ALLOW).cloned();

@@ -53,28 +53,23 @@ pub(super) async fn serve(
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, permit, is_spare) = tokio::select! {
             () = shutdown.requested() => break,
             Some(_) = connections.join_next() => continue,
-            stream = next(&listener, &spare, &mut backoff) => stream,
+            next = next(&listener, &room, &spare, &mut backoff) => next,
         };
-        // A permit of those that there is room for, or else of the spare ones: `next` has seen that one is free.
-        let is_spare = room.available_permits() == 0;
-        let permit = if is_spare { &spare } else { &room }.clone().try_acquire_owned();
-        if let Ok(permit) = permit {
-            measure.accepted.one();
-            if is_spare {
-                measure.too_many.one();
-            }
-            let connection = Connection {
-                router: router.clone(),
-                is_spare,
-                measure: Arc::clone(&measure),
-                shutdown: shutdown.clone(),
-                _permit: permit,
-            };
-            connections.spawn(connection.converse(stream));
+        measure.accepted.one();
+        if is_spare {
+            measure.too_many.one();
         }
+        let connection = Connection {
+            router: router.clone(),
+            is_spare,
+            measure: Arc::clone(&measure),
+            shutdown: shutdown.clone(),
+            _permit: permit,
+        };
+        connections.spawn(connection.converse(stream));
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
@@ -83,15 +78,30 @@ pub(super) async fn serve(
     }
 }
 
-/// The next connection, once there is room for one more. An error, such as too many open files, passes by waiting.
-async fn next(listener: &TcpListener, spare: &Semaphore, backoff: &mut Backoff) -> TcpStream {
+/// The next connection, once there is room for one more, and whether it is a spare one. An error, such as too many
+/// open files, passes by waiting.
+async fn next(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+    spare: &Arc<Semaphore>,
+    backoff: &mut Backoff,
+) -> (TcpStream, OwnedSemaphorePermit, bool) {
+    let (permit, is_spare) = tokio::select! {
+        biased;
+        Ok(permit) = Arc::clone(room).acquire_owned() => (permit, false),
+        Ok(permit) = Arc::clone(spare).acquire_owned() => (permit, true),
+        else => std::future::pending().await,
+    };
     let mut said = false;
     loop {
-        drop(spare.acquire().await);
         match listener.accept().await {
             Ok((stream, _)) => {
                 backoff.reset();
-                return stream;
+                // Room may have come while nobody did.
+                return match Arc::clone(room).try_acquire_owned() {
+                    Ok(better) if is_spare => (stream, better, false),
+                    _ => (stream, permit, is_spare),
+                };
             }
             Err(error) => {
                 if !said {
@@ -145,6 +155,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(if self.is_spare { SPARE_HEAD } else { HEAD })
             .max_headers(MOST_HEADERS)
+            .max_header_size(MOST_HEAD)
             .max_buf_size(MOST_HEAD)
             .keep_alive(!self.is_spare);
         let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, TAKE)), service);

@@ -187,7 +187,7 @@ async fn no_address() {
     for (listen, said) in [
         (address.as_str(), "is taken"),
         ("192.0.2.1:8410", "http.listen: 192.0.2.1:8410: "),
-        ("8410", "http.listen: \"8410\" is no address"),
+        ("localhost", "http.listen: \"localhost\" is no address"),
         ("127.0.0.1:99999", "http.listen: \"127.0.0.1:99999\" is no address"),
     ] {
         let output = project.command(&["run"]).env("PROJECTORD_HTTP__LISTEN", listen).output().unwrap();

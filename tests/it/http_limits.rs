@@ -91,14 +91,18 @@ async fn large_heads() {
 async fn too_many() {
     let project = Project::new().await;
     let site = Site::start(&project, &[("PROJECTORD_HTTP__MAX_CONNECTIONS", "4")]).await;
-    // The connection that saw that it answers may not be over yet.
+    until("it is at rest", Duration::from_secs(5), async || {
+        site.get("/metrics").await.body.contains("projectord_http_connections 1\n")
+    })
+    .await;
     let mut held: Vec<TcpStream> = Vec::new();
     for _ in 0..4 {
         let mut stream = site.connect().await;
         stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
         held.push(stream);
     }
-    until("it is full", Duration::from_secs(5), async || site.get("/metrics").await.status == 503).await;
+    let full = async || site.get("/metrics").await.status == 503;
+    until("it is full", Duration::from_secs(5), full).await;
     let answer = site.get("/metrics").await;
     assert!(answer.problem().contains("max_connections"), "{answer:?}");
     assert!(
@@ -127,27 +131,38 @@ async fn too_many() {
 }
 
 async fn drained() {
-    let project = Project::new().await;
-    let site = Site::start(&project, &[]).await;
-    let mut resting = site.connect().await;
-    resting.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    let mut first = [0; 12];
-    resting.read_exact(&mut first).await.unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200");
-    let mut slow = site.connect().await;
-    let head = format!("POST /api/v1/x HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: 2\r\n\r\n{{");
-    slow.write_all(head.as_bytes()).await.unwrap();
-    until("both are taken", Duration::from_secs(5), async || {
-        site.get("/metrics").await.body.contains("projectord_http_connections 3\n")
-    })
-    .await;
-    let Site { daemon, address } = site;
-    daemon.signal("TERM");
-    until("no more are taken", Duration::from_secs(5), async || TcpStream::connect(&address).await.is_err())
+    for is_away in [false, true] {
+        let mut project = Project::new().await;
+        if is_away {
+            project.postgres_url = "postgres://127.0.0.1:1/d".into();
+        }
+        let site = Site::start(&project, &[]).await;
+        until("it has come up", Duration::from_secs(30), async || {
+            let page = site.get("/metrics").await.body;
+            page.contains(&format!("projectord_database_up {}\n", u8::from(!is_away)))
+        })
         .await;
-    slow.write_all(b"}").await.unwrap();
-    assert_eq!(answer(&mut slow).await.status, 404, "a request in hand is answered");
-    assert_eq!(daemon.ended(Duration::from_secs(5)).await, Some(0));
+        let mut resting = site.connect().await;
+        resting.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut first = [0; 12];
+        resting.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        let mut slow = site.connect().await;
+        let head =
+            format!("POST /api/v1/x HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: 2\r\n\r\n{{");
+        slow.write_all(head.as_bytes()).await.unwrap();
+        until("both are taken", Duration::from_secs(5), async || {
+            site.get("/metrics").await.body.contains("projectord_http_connections 3\n")
+        })
+        .await;
+        let Site { daemon, address } = site;
+        daemon.signal("TERM");
+        let refused = async || TcpStream::connect(&address).await.is_err();
+        until("no more are taken", Duration::from_secs(5), refused).await;
+        slow.write_all(b"}").await.unwrap();
+        assert_eq!(answer(&mut slow).await.status, 404, "a request in hand is answered");
+        assert_eq!(daemon.ended(Duration::from_secs(5)).await, Some(0));
+    }
 }
 
 async fn open_files() {

@@ -87,14 +87,15 @@ async fn postgresql_away() {
     for round in 0..2 {
         let away = async || values(&site.get("/metrics").await.body)["projectord_database_up"] == 0.0;
         until("it is seen to be away", Duration::from_secs(30), away).await;
+        let not_ready = async || site.get("/readyz").await.status == 503;
+        until("it is not ready", Duration::from_secs(30), not_ready).await;
         let page = site.get("/metrics").await;
         assert_eq!(page.status, 200);
         let found = values(&page.body);
-        assert!(found["projectord_uptime_seconds"] > 0.0 && found["projectord_ready"] == 0.0);
-        assert!(found["projectord_pulse_age_seconds"] < 20.0 && !found.contains_key("projectord_log_head"));
+        assert_eq!((found["projectord_database_up"], found["projectord_ready"]), (0.0, 0.0));
+        assert!(found["projectord_uptime_seconds"] > 0.0 && found["projectord_pulse_age_seconds"] < 20.0);
+        assert!(!found.contains_key("projectord_log_head"));
         assert_eq!(site.get("/livez").await.status, 200);
-        let not_ready = async || site.get("/readyz").await.status == 503;
-        until("it is not ready", Duration::from_secs(30), not_ready).await;
         assert_eq!(site.get("/").await.status, 200);
         if round == 1 {
             break;

@@ -64,7 +64,7 @@ impl Site {
     pub async fn of(daemon: Daemon, address: String) -> Self {
         let site = Self { address, daemon };
         until("it answers", Duration::from_secs(30), async || {
-            TcpStream::connect(&site.address).await.is_ok()
+            TcpStream::connect(&site.address).await.is_ok() && site.get("/livez").await.status == 200
         })
         .await;
         site
@@ -99,11 +99,6 @@ impl Site {
 
     pub async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "", "").await
-    }
-
-    /// A request that changes something, as our own page would send it.
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
-        self.ask("POST", path, "Content-Type: application/json", body).await
     }
 }
 
