@@ -12,10 +12,15 @@ DCLINT := dclint@3.1.0
 # The fault lab is Python; its two drivers are not the daemon's.
 FAULTLAB := target/faultlab-venv
 DRIVERS := rethinkdb==2.4.10.post1 'psycopg[binary]==3.2.13;python_version<"3.10"' 'psycopg[binary]==3.3.9;python_version>="3.10"'
+
+# What makes up requests to the API, good and bad ones, from its description.
+API := target/api-venv
+SCHEMATHESIS := schemathesis==4.32.5
+
 PROFILE ?= quick
 SECONDS ?= 30
 
-.PHONY: help setup demo test bench lint format clippy docs licences scripts containers features faults fuzz sabotage
+.PHONY: help setup demo test bench api lint format clippy docs licences scripts containers features faults fuzz sabotage
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +37,10 @@ test: setup ## The whole test suite, on private servers, and the example
 
 bench: setup ## The benchmarks
 	@cargo bench --bench main --all-features
+
+api: setup $(API)/ready ## What is answered over HTTP, against openapi.json; make api ARGS='--max-examples 500'
+	@cargo build --quiet --locked --bin projectord
+	@.ci/api target/debug/projectord $(API)/bin/schemathesis $(ARGS)
 
 faults: setup $(FAULTLAB)/ready ## Break servers, networks and the daemon; make faults PROFILE=full SEED=7 ROWS=F01,F04
 	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
@@ -102,6 +111,12 @@ $(LINTERS)/ready: Makefile
 	@.ci/setup linters
 	@python3 -m venv --clear $(LINTERS)
 	@$(LINTERS)/bin/pip install --quiet --disable-pip-version-check $(PYPI)
+	@touch $@
+
+$(API)/ready: Makefile
+	@.ci/setup linters
+	@python3 -m venv --clear $(API)
+	@$(API)/bin/pip install --quiet --disable-pip-version-check $(SCHEMATHESIS)
 	@touch $@
 
 $(FAULTLAB)/ready: Makefile

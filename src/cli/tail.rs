@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, Failed> {
     let pool = open_pool(config).await?;
     let log = Log::new(pool.clone());
-    let filter = Filter { type_like: arguments.event_type.as_ref().map(Pattern::to_like) };
+    let filter = Filter { type_like: arguments.event_type.as_ref().map(Pattern::to_like), stream: None };
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(BELL).await?;
     let mut after = match arguments.from {

@@ -7,6 +7,8 @@ mod operations;
 mod parked;
 mod plan;
 mod rebuild;
+mod reflected;
+mod rows;
 mod status;
 mod undo;
 mod verify;
@@ -20,6 +22,8 @@ pub use operations::{Operation, this_user};
 pub use parked::{Aside, Left, Skippable};
 pub use plan::Line;
 pub use rebuild::Standing;
+pub use reflected::Reflected;
+pub use rows::{StreamRow, StreamRows};
 pub use status::{
     DaemonStatus, GenerationStatus, IngestStatus, LogStatus, ProjectionStatus, Status, StoreStatus,
 };

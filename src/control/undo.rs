@@ -9,7 +9,7 @@ use sqlx::error::DatabaseError;
 use sqlx::types::Json;
 
 use super::{Control, ControlError};
-use crate::postgres::interval;
+use crate::postgres::{Class, classify, describe, interval};
 use crate::projector::Failure;
 
 /// How long to go on trying while the retired rows are a little behind.
@@ -67,10 +67,12 @@ impl Control {
     ) -> Result<String, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.swap_back(name, live, old, keep).await {
-            if !is_behind(&error) || Instant::now() > deadline {
-                return Err(error);
+            match code(&error).as_deref() {
+                // The rows to go back to have not caught up with those that are live.
+                Some("PJ012") if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
+                Some(code) if !code.starts_with("PJ") => return Err(refused(name, old, error)),
+                _ => return Err(error),
             }
-            tokio::time::sleep(AGAIN).await;
         }
         Ok(format!(
             "readers of {name} see generation {old} again; its files are built anew when they change, or when asked for"
@@ -99,8 +101,17 @@ impl Control {
     }
 }
 
-/// The rows to go back to have not caught up with those that are live.
-fn is_behind(error: &ControlError) -> bool {
-    let ControlError::Postgres(error) = error else { return false };
-    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("PJ012")
+/// What its handlers refuse when they are to catch up, they would refuse whoever feeds it too.
+fn refused(name: &str, old: i64, error: ControlError) -> ControlError {
+    match error {
+        ControlError::Postgres(error) if classify(&error) == Class::Statement => ControlError::Halted(
+            format!("generation {old} of {name} cannot be gone back to: {}", describe(&error)),
+        ),
+        error => error,
+    }
+}
+
+fn code(error: &ControlError) -> Option<String> {
+    let ControlError::Postgres(error) = error else { return None };
+    error.as_database_error().and_then(DatabaseError::code).map(Into::into)
 }

@@ -106,6 +106,7 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     // From here on it is answered whether the daemon lives, also while PostgreSQL is away.
     let (pulse, measures) = (Pulse::new(), Measures::default());
     tasks.spawn(named("pulse", pulse.clone().beat(shutdown.subscribe())));
+    let bells = Arc::new(Bells::default());
     let (answering, http_ended) = oneshot::channel::<()>();
     if let Some(http) = http {
         let parts = http::Parts {
@@ -116,6 +117,7 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
             daemon: who.id,
             health,
             pulse,
+            bell: bells.log.bell(),
             measures: measures.clone(),
             drain: config.shutdown.drain * 3 / 4,
         };
@@ -143,7 +145,6 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
         Some(_) => ingest::Progress::Reading,
         None => ingest::Progress::Complete,
     });
-    let bells = Arc::new(Bells::default());
     let store = server.clone().map(|server| (RethinkStore::new(server, settings.clone()), progress));
     let server = server.map(|server| (server, settings));
     let health = health::watch(patient, server, who.id, found, shutdown.subscribe());

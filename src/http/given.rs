@@ -9,7 +9,6 @@ use super::Problem;
 
 /// What a request gives as JSON. No body is an empty object.
 #[derive(Debug)]
-#[allow(dead_code, reason = "for the API")]
 pub(crate) struct Given<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
@@ -20,7 +19,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
             Problem::new(error.status(), format!("the body could not be read: {}", error.body_text()))
         })?;
         let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(text).map(Self).map_err(|error| {
+        // A list would do for a structure, by the order of its fields.
+        let given = match text.trim_ascii_start().first() {
+            Some(b'{') => serde_json::from_slice(text).map_err(|error| error.to_string()),
+            _ => Err("expected an object of JSON".into()),
+        };
+        given.map(Self).map_err(|error| {
+            // It may repeat what was given.
+            let error: String = error.chars().take(300).collect();
             Problem::new(StatusCode::BAD_REQUEST, format!("the body is not what is asked for: {error}"))
         })
     }

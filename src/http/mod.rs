@@ -26,9 +26,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-#[allow(unused_imports, reason = "for the API")]
 pub(crate) use access::Caller;
-#[allow(unused_imports, reason = "for the API")]
 pub(crate) use given::Given;
 pub(crate) use problem::Problem;
 pub(crate) use server::{Parts, Server};

@@ -20,6 +20,7 @@ use crate::health::Health;
 use crate::measure::Measures;
 use crate::postgres::Options;
 use crate::projection::Definition;
+use crate::projector::Bell;
 use crate::pulse::Pulse;
 use crate::shutdown::Shutdown;
 use crate::store::rethinkdb::Server as RethinkServer;
@@ -49,6 +50,8 @@ pub(crate) struct Parts {
     pub(crate) daemon: Uuid,
     pub(crate) health: watch::Receiver<Health>,
     pub(crate) pulse: Pulse,
+    /// Rings when the log is longer.
+    pub(crate) bell: Bell,
     pub(crate) measures: Measures,
     /// How long requests in hand may take to end.
     pub(crate) drain: Duration,
@@ -104,7 +107,7 @@ impl Server {
         if let Ok(address) = address {
             info!(%address, "answering over HTTP");
         }
-        let Parts { postgres, store, config, code, daemon, health, pulse, measures, drain } = parts;
+        let Parts { postgres, store, config, code, daemon, health, pulse, bell, measures, drain } = parts;
         let settings = config.store.settings();
         let settings = Settings { connections: settings.connections.min(STORE_CONNECTIONS), ..settings };
         let store: Arc<dyn EventStore> = match store {
@@ -124,6 +127,7 @@ impl Server {
             code,
             daemon,
             health,
+            bell,
             pulse,
             shutdown,
         });

@@ -12,12 +12,12 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::measure::Measures;
 use crate::projection::Definition;
+use crate::projector::Bell;
 use crate::pulse::Pulse;
 use crate::shutdown::Shutdown;
 use crate::store::EventStore;
 
 /// What every request may use; made on the thread of HTTP, where its connections belong.
-#[allow(dead_code, reason = "for the API")]
 pub(crate) struct Shared {
     /// For requests: few connections, so that many requests do not load the database.
     pub(crate) pool: PgPool,
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) daemon: Uuid,
     /// Whether it does its part.
     pub(crate) health: watch::Receiver<Health>,
+    /// Rings when the log is longer.
+    pub(crate) bell: Bell,
     /// Whether its main runtime lives.
     pub(crate) pulse: Pulse,
     /// Requested when the daemon ends: an answer that goes on for ever must end then.

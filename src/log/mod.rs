@@ -1,12 +1,14 @@
 //! The log: the PostgreSQL table `projectord.events`, every event in one order.
 
 mod append;
+mod browse;
 mod page;
 
 use sqlx::PgPool;
 use uuid::Uuid;
 
 pub use append::{Added, ForeignStore};
+pub use browse::{Found, From};
 pub use page::{Filter, LogEvent};
 
 use crate::event::Position;

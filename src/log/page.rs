@@ -39,6 +39,8 @@ pub struct LogEvent {
 pub struct Filter {
     /// A LIKE pattern that the type must match.
     pub type_like: Option<String>,
+    /// Only events of this stream.
+    pub stream: Option<Uuid>,
 }
 
 impl Log {
@@ -58,12 +60,14 @@ impl Log {
             "select position, stream_id, stream_type, version, type, data, metadata, commit_id, recorded_at
                from projectord.events
               where position > $1 and position <= $2 and ($3::text is null or type like $3)
+                and ($5::uuid is null or stream_id = $5)
               order by position limit $4",
         )
         .bind(after.to_sql())
         .bind(head.to_sql())
         .bind(&filter.type_like)
         .bind(i64::from(limit))
+        .bind(filter.stream)
         .fetch_all(&self.pool)
         .await?;
         let full = events.len() == limit as usize;

@@ -17,6 +17,7 @@ mod folders;
 mod fuzzing;
 mod handlers;
 mod http_access;
+mod http_api;
 mod http_limits;
 mod http_metrics;
 mod ingest;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         handlers::trials,
         fuzzing::trials,
         http_access::trials,
+        http_api::trials,
         http_limits::trials,
         http_metrics::trials,
         configuration::trials,
