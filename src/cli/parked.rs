@@ -46,7 +46,8 @@ pub(super) struct SkipArguments {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, Failed> {
-    let rows = operator(config).await?.parked(arguments.name.as_deref(), None, None).await?;
+    let mut rows = operator(config).await?.parked(arguments.name.as_deref(), 0, None).await?;
+    rows.sort_by(|a, b| (&a.projection, a.position).cmp(&(&b.projection, b.position)));
     for row in &rows {
         if arguments.json {
             print::line(serde_json::to_string(row).map_err(|error| Failed::new(Code::Failed, error))?);

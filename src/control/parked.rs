@@ -55,15 +55,15 @@ pub struct Skippable {
 }
 
 impl Control {
-    /// At most `limit` events that were set aside or skipped, after one that is named by projection and position,
-    /// in that order; of one projection, or of all.
+    /// Events that were set aside or skipped, of one projection or of all, in order of position: those after a
+    /// position, and at most `limit`, or a few more where several projections lack the last one.
     ///
     /// # Errors
     /// See [`generation`](Self::generation).
     pub async fn parked(
         &self,
         name: Option<&str>,
-        after: Option<(&str, i64)>,
+        after: i64,
         limit: Option<u32>,
     ) -> Result<Vec<Aside>, ControlError> {
         if let Some(name) = name {
@@ -71,22 +71,23 @@ impl Control {
         }
         Ok(sqlx::query_as(
             "select * from (
-                 select p.projection, p.position, p.stream_id, p.version, p.type, 'parked' as state, p.parked_at as since,
-                        p.error
-                   from projectord.parked p
-                   join projectord.projections it on it.name = p.projection and it.generation = p.generation
-                  where $1::text is null or p.projection = $1
-                  union all
-                 select s.projection, s.position, e.stream_id, e.version, e.type, 'skipped by ' || s.skipped_by,
-                        s.skipped_at, s.error
-                   from projectord.skipped s join projectord.events e using (position)
-                  where $1::text is null or s.projection = $1) aside
-              where $2::text is null or (projection, position) > ($2, $3)
-              order by projection, position limit $4",
+                 select * from (
+                     select p.projection, p.position, p.stream_id, p.version, p.type, 'parked' as state,
+                            p.parked_at as since, p.error
+                       from projectord.parked p
+                       join projectord.projections it on it.name = p.projection and it.generation = p.generation
+                      where $1::text is null or p.projection = $1
+                      union all
+                     select s.projection, s.position, e.stream_id, e.version, e.type, 'skipped by ' || s.skipped_by,
+                            s.skipped_at, s.error
+                       from projectord.skipped s join projectord.events e using (position)
+                      where $1::text is null or s.projection = $1) aside
+                  where position > $2
+                  order by position fetch first (coalesce($3::bigint, 9223372036854775807)) rows with ties) page
+              order by position, projection",
         )
         .bind(name)
-        .bind(after.map(|(name, _)| name))
-        .bind(after.map(|(_, position)| position))
+        .bind(after)
         .bind(limit.map(i64::from))
         .fetch_all(&self.pool)
         .await?)

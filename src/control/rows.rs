@@ -1,8 +1,9 @@
 //! The rows of read models that are of one stream, as far as their tables say so.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::error::DatabaseError;
+use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
@@ -20,8 +21,8 @@ pub struct StreamRow {
     pub projection: String,
     /// Its table.
     pub table: String,
-    /// All of its columns, as `to_jsonb` writes them.
-    pub row: Value,
+    /// All of its columns, as `to_jsonb` writes them: 12.50 stays 12.50.
+    pub row: Json<Box<RawValue>>,
 }
 
 /// What was found.
@@ -81,7 +82,7 @@ impl Control {
             }
             let conditions = conditions.join(" or ");
             let sql = format!("select to_jsonb(it) from {place} it where {conditions} limit $2");
-            let rows: Result<Vec<(Value,)>, sqlx::Error> =
+            let rows: Result<Vec<(Json<Box<RawValue>>,)>, sqlx::Error> =
                 sqlx::query_as(AssertSqlSafe(sql)).bind(stream).bind(MOST).fetch_all(&self.pool).await;
             match rows {
                 Ok(rows) => found.rows.extend(rows.into_iter().map(|(row,)| StreamRow {

@@ -64,7 +64,7 @@ macro_rules! place {
             /// The place `count` further on.
             #[must_use]
             pub fn plus(self, count: u64) -> Self {
-                Self(self.0 + count)
+                Self(self.0.saturating_add(count))
             }
 
             /// The place after this one.

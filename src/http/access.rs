@@ -139,7 +139,7 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
 }
 
 fn is_change(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 /// A browser says where a request comes from. Only a page that we served may change anything.

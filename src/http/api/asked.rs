@@ -6,11 +6,15 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
 use crate::event::StreamId;
 use crate::http::Problem;
 use crate::projection::Pattern;
+
+/// 2^53 − 1: the largest number that every reader of JSON has exactly, and far more events than there are.
+pub(super) const MOST_EXACT: u64 = 9_007_199_254_740_991;
 
 /// The projection of a path.
 #[derive(Debug)]
@@ -100,5 +104,20 @@ pub(super) fn time(asked: Option<&str>, usual: Duration, most: Duration) -> Resu
         Ok(time) if time <= most => Ok(time),
         Ok(_) => Err(bad(format!("timeout: it is longer than {most:?}"))),
         Err(_) => Err(bad("timeout: it is no time such as 5s or 250ms")),
+    }
+}
+
+/// A number of JSON that counts something: `3`, and `3.0`, which is the same number.
+pub(super) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    #[expect(clippy::cast_precision_loss, reason = "it is exact")]
+    let is_whole = |float: &f64| (0.0..=MOST_EXACT as f64).contains(float) && float.fract() == 0.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole")]
+    let exact = number.as_f64().filter(is_whole).map(|float| float as u64);
+    match number.as_u64().filter(|it| *it <= MOST_EXACT).or(exact) {
+        Some(count) => Ok(count),
+        None => {
+            Err(serde::de::Error::custom(format!("{number} is not a whole number that counts something")))
+        }
     }
 }

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::asked::{Asked, Name, bad, is_name, limit};
+use super::asked::{Asked, Name, is_name, limit, whole};
 use super::status::control;
 use crate::control::{Aside, Operation};
 use crate::http::{Caller, Given, Problem, Shared};
@@ -40,6 +40,7 @@ pub(super) struct Which {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct At {
+    #[serde(deserialize_with = "whole")]
     position: u64,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct At {
 pub(super) struct Page {
     projection: Option<String>,
     limit: Option<u32>,
-    after: Option<String>,
+    after: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -174,29 +175,14 @@ pub(super) async fn skip(
     said(control.skip(&name, position).await?)
 }
 
-/// In order of projection and position. `after` is the last one of the page before: its position, or
-/// `projection:position` where several are listed.
+/// In order of position. `after` is the last one of the page before; a page ends with all of its last position.
 pub(super) async fn parked(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     Asked(Page { projection, limit: most, after }): Asked<Page>,
 ) -> Result<Json<Parked>, Problem> {
-    let most = limit(most, 100, MOST)?;
-    let name = named(projection.as_deref())?;
-    let after = match (after.as_deref(), name) {
-        (None, _) => None,
-        (Some(after), name) => {
-            let (of, position) = after.split_once(':').unwrap_or((name.unwrap_or_default(), after));
-            match position.parse::<i64>() {
-                Ok(position) if is_name(of) => Some((of, position)),
-                _ => {
-                    return Err(bad(
-                        "after: it is no position, or projection:position where several are listed",
-                    ));
-                }
-            }
-        }
-    };
+    let (most, name) = (limit(most, 100, MOST)?, named(projection.as_deref())?);
+    let after = i64::try_from(after.unwrap_or(0)).unwrap_or(i64::MAX);
     Ok(Json(Parked { parked: control(&shared, &caller).parked(name, after, Some(most)).await? }))
 }
 

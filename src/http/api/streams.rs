@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::asked::{Asked, OfStream, limit};
+use super::asked::{Asked, MOST_EXACT, OfStream, limit, whole};
 use super::room::Room;
 use super::status::control;
 use crate::control::StreamRows;
@@ -71,7 +71,7 @@ pub(super) async fn load(
 ) -> Result<Json<Loaded>, Problem> {
     let most = limit(most, 1000, MOST)?;
     let _place = room.for_load()?;
-    let from = Version(from.unwrap_or(1));
+    let from = Version(from.unwrap_or(1).min(MOST_EXACT));
     let mut loaded = shared.store.load_stream(stream_id, from).await?;
     loaded.events.truncate(most as usize);
     Ok(Json(Loaded { stream_id, version: loaded.version, events: loaded.events }))
@@ -111,11 +111,9 @@ fn expected<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ExpectedVersio
     match Value::deserialize(deserializer)? {
         Value::String(text) if text == "none" => Ok(ExpectedVersion::NoStream),
         Value::String(text) if text == "any" => Ok(ExpectedVersion::Any),
-        Value::Number(number) if number.as_i64().is_some_and(|it| it >= 0) => {
-            Ok(ExpectedVersion::Exact(Version(number.as_u64().unwrap_or(0))))
-        }
-        other => Err(serde::de::Error::custom(format!(
-            "expected_version: {other} is not \"none\", \"any\" or a version"
-        ))),
+        Value::Number(number) => whole(number)
+            .map(|version| ExpectedVersion::Exact(Version(version)))
+            .map_err(serde::de::Error::custom),
+        _ => Err(serde::de::Error::custom("expected_version: it is not \"none\", \"any\" or a version")),
     }
 }

@@ -5,10 +5,12 @@ mod live;
 mod operate;
 mod streams;
 
+use std::time::Duration;
+
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Project, Site, trial};
+use crate::support::{Answer, Project, Site, trial, until};
 
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -143,7 +145,13 @@ async fn description() {
 async fn status() {
     let (project, site) = orders().await;
     let told: Value = serde_json::from_str(&project.ok(&["status", "--json"])).unwrap();
-    let asked = get(&site, "/api/v1/status").await;
+    let mut asked = Value::Null;
+    // An answer may be a second old.
+    until("it is the status of now", Duration::from_secs(10), async || {
+        asked = site.get("/api/v1/status").await.json();
+        asked["projections"][0]["state"] == "live"
+    })
+    .await;
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(keys(&told), keys(&asked));
     assert_eq!(keys(&told["projections"][0]), keys(&asked["projections"][0]));

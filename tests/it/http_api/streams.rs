@@ -37,7 +37,7 @@ async fn appended_is_read_back(site: &Site) {
     let said = first.json();
     assert_eq!((&said["stream_id"], &said["version"]), (&json!(STREAM), &json!(1)));
     assert_eq!(said["already_there"], false);
-    assert_eq!(post(site, &stream(STREAM), &commit(1, &sent())).await.status, 201);
+    assert_eq!(post(site, &stream(STREAM), &commit(1.0, &sent())).await.status, 201);
     assert_eq!(post(site, &stream(STREAM), &commit("any", &sent())).await.json()["version"], 3);
 
     let loaded = get(site, &stream(STREAM)).await;
@@ -109,6 +109,7 @@ async fn refused() {
         r#"{"expected_version": "none", "stream_type": "order", "events": [{"type": "A"}]}"#,
         r#"{"expected_version": -1, "stream_type": "order", "events": [{"type": "A", "data": 1}]}"#,
         r#"{"expected_version": 1.5, "stream_type": "order", "events": [{"type": "A", "data": 1}]}"#,
+        r#"{"expected_version": 9007199254740992, "stream_type": "order", "events": [{"type": "A", "data": 1}]}"#,
         r#"{"expected_version": "some", "stream_type": "order", "events": [{"type": "A", "data": 1}]}"#,
         r#"{"expected_version": "any", "stream_type": "order", "evnts": [{"type": "A", "data": 1}]}"#,
         r#"{"expected_version": "any", "stream_type": "order", "commit_id": 1, "events": [{"type": "A", "data": 1}]}"#,
@@ -209,7 +210,8 @@ async fn rows() {
         [r#""orders"."orders" null"#, r#""tags"."tags" "a""#, r#""tags"."tags" "b""#],
         "{found}"
     );
-    assert_eq!(rows[0]["row"]["total"].to_string(), "12.50");
+    let told = site.get(&format!("{}/rows", stream(STREAM))).await.body;
+    assert!(told.contains(r#""total": 12.50"#), "a number stays as it is: {told}");
     assert_eq!(found["not_searched"], json!([]));
     assert_eq!(get(&site, &format!("{}/rows", stream(OTHER))).await["rows"], json!([]));
 }

@@ -100,6 +100,11 @@ impl Site {
     pub async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "", "").await
     }
+
+    /// A request that changes something, as our own page would send it.
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, "Content-Type: application/json", body).await
+    }
 }
 
 /// What comes until the connection is closed.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 
 pub use deaf::DeafWay;
-pub use http::{Site, answer};
+pub use http::{Answer, Site, answer};
 pub use project::{Daemon, Project, text};
 pub use raw::Raw;
 pub use servers::{
