@@ -8,7 +8,7 @@ use figment::value::{Dict, Value};
 use figment::{Figment, Provider};
 use thiserror::Error;
 
-use super::{Config, SecretUrl};
+use super::{Config, SecretUrl, url_file};
 use crate::event::Limits;
 use crate::postgres;
 use crate::store::rethinkdb::Server;
@@ -36,7 +36,15 @@ pub struct Loaded {
 impl Loaded {
     /// Where the value of a key such as `store.url` came from.
     pub fn source(&self, key: &str) -> String {
-        source(&self.sources, self.file.as_deref(), key)
+        let url_file = match key {
+            "postgres.url" => &self.config.postgres.url_file,
+            "store.url" => &self.config.store.url_file,
+            _ => &None,
+        };
+        match url_file {
+            Some(file) => file.display().to_string(),
+            None => source(&self.sources, self.file.as_deref(), key),
+        }
     }
 }
 
@@ -85,10 +93,12 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
             }
         }
     }
-    let config: Config = known.extract().unwrap_or_default();
-    judge(&config, |key, what| {
+    let mut config: Config = known.extract().unwrap_or_default();
+    let mut problem = |key: &str, what: String| {
         problems.push(format!("{}: {key}: {what}", source(&given, file.as_deref(), key)));
-    });
+    };
+    url_file::read(&mut config, &given, &mut problem);
+    judge(&config, problem);
     if problems.is_empty() {
         return Ok(Loaded { config, file, sources: given });
     }
@@ -204,10 +214,12 @@ fn judge(config: &Config, mut problem: impl FnMut(&str, String)) {
     if let Some(url) = &config.store.url
         && let Err(error) = url.reveal().parse::<Server>()
     {
-        check("store.url", false, error.to_string());
+        let key = if config.store.url_file.is_some() { "store.url_file" } else { "store.url" };
+        check(key, false, error.to_string());
     }
     if let Err(error) = config.postgres.url.reveal().parse::<postgres::Options>() {
-        check("postgres.url", false, error.to_string());
+        let key = if config.postgres.url_file.is_some() { "postgres.url_file" } else { "postgres.url" };
+        check(key, false, error.to_string());
     }
     let Limits { max_bytes, max_events } = Limits::HIGHEST;
     let (bytes, events) = (config.store.max_commit_bytes, config.store.max_commit_events);

@@ -3,6 +3,7 @@
 
 mod load;
 mod logging;
+mod url_file;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub struct Config {
 pub struct Store {
     /// `rethinkdb://user:password@host:port/database`. Where it is absent, the log is the store.
     pub url: Option<SecretUrl>,
+    /// A file that holds that URL.
+    pub url_file: Option<PathBuf>,
     /// How long an append or a load goes on trying.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
@@ -63,6 +66,7 @@ impl Default for Store {
         let Settings { limits, deadline, connections } = Settings::default();
         Self {
             url: None,
+            url_file: None,
             deadline,
             connections,
             max_commit_bytes: limits.max_bytes,
@@ -85,13 +89,15 @@ impl Store {
 pub struct Postgres {
     /// `postgres://user:password@host:port/database`.
     pub url: SecretUrl,
+    /// A file that holds that URL.
+    pub url_file: Option<PathBuf>,
     /// The most connections for projections; ingest and the control plane have a few of their own.
     pub connections: u32,
 }
 
 impl Default for Postgres {
     fn default() -> Self {
-        Self { url: SecretUrl::from("postgres://localhost:5432/projectord"), connections: 10 }
+        Self { url: SecretUrl::from("postgres://localhost:5432/projectord"), url_file: None, connections: 10 }
     }
 }
 

@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         trial("configuration::every_verb_refuses_a_wrong_configuration", every_verb_refuses),
         trial("configuration::a_variable_wins_over_the_file_and_the_file_over_the_default", precedence),
         trial("configuration::a_file_in_this_folder_is_found_and_none_is_needed", found_or_not_needed),
+        trial("configuration::a_url_may_stand_in_a_file_of_its_own", url_files),
         trial("configuration::no_password_is_ever_printed", no_password),
     ]
 }
@@ -282,6 +283,42 @@ async fn found_or_not_needed() {
     // What the tests and the command line use themselves are no keys.
     let variables = [("PROJECTORD_PG_BIN", "/nowhere")];
     assert!(run_in(empty.path(), &["config"], &variables).status.success());
+}
+
+async fn url_files() {
+    let folder = folder_with("[postgres]\nurl = \"postgres://h/d\"\n[store]\nurl_file = \"store-url\"\n");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("store-url", &format!("rethinkdb://writer:{SECRET}@s/shop\n"));
+    write("postgres-url", &format!("postgres://writer:{SECRET}@p/shop\n"));
+    write("empty", "\n");
+    write("wrong", &format!("http://writer:{SECRET}@p/shop"));
+    let run = |variables: &[(&str, &str)]| {
+        let output = run_in(folder.path(), &["config"], variables);
+        assert!(!(text(&output.stdout) + &text(&output.stderr)).contains(SECRET), "{variables:?}");
+        output
+    };
+    // A file in the environment wins over a URL in config.toml, and the other way round.
+    let printed = text(&run(&[("PROJECTORD_POSTGRES__URL_FILE", "postgres-url")]).stdout);
+    let (postgres, store) = (setting(&printed, "postgres", "url"), setting(&printed, "store", "url"));
+    assert!(postgres.contains("postgres://writer:***@p/shop") && postgres.ends_with("# postgres-url"));
+    assert!(store.contains("rethinkdb://writer:***@s/shop") && store.ends_with("# store-url"), "{store}");
+    let printed = text(&run(&[("PROJECTORD_STORE__URL", "rethinkdb://other/shop")]).stdout);
+    assert!(setting(&printed, "store", "url").contains("rethinkdb://other/shop"), "{printed}");
+    assert!(setting(&printed, "store", "url_file").contains("not set"), "{printed}");
+
+    let (url, file) = ("PROJECTORD_POSTGRES__URL", "PROJECTORD_POSTGRES__URL_FILE");
+    let misplaced = format!("postgres://writer:{SECRET}@p/shop");
+    for (variables, wanted) in [
+        (&[(file, "missing")] as &[_], "missing: cannot read it: No such file"),
+        (&[(file, "empty")], "empty: it is empty"),
+        (&[(file, "wrong")], "not a PostgreSQL URL"),
+        (&[(file, &misplaced)], "cannot read it"),
+        (&[(file, "postgres-url"), (url, "postgres://h/d")], "url is set beside it"),
+    ] {
+        let said = problem(&run(variables));
+        let place = "environment, PROJECTORD_POSTGRES__URL_FILE: postgres.url_file: ";
+        assert!(said.starts_with(place) && said.contains(wanted), "{said}");
+    }
 }
 
 async fn no_password() {
