@@ -40,7 +40,7 @@ impl Projector {
                     self.halt(failure).await?;
                     return Ok(None);
                 }
-                error!(reason = %failure, "cannot build it; the live rows go on");
+                error!(reason = %failure.for_log(), "cannot build it; the live rows go on");
                 bounded(refuse_rebuild(&self.pool, &self.projection.name, &failure)).await?;
             }
         }

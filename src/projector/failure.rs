@@ -72,6 +72,11 @@ impl Failure {
         ["21", "22", "23", "P0", "57014"].iter().any(|class| code.starts_with(class))
     }
 
+    /// For the log: whole, where it cannot quote an event.
+    pub(crate) fn for_log(&self) -> ForLog<'_> {
+        ForLog(self)
+    }
+
     /// A failure with a reason of our own.
     pub(super) fn saying(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: Some(hint.into()), ..Self::default() }
@@ -87,8 +92,29 @@ fn body_line(context: &str) -> Option<usize> {
     rest.split_whitespace().find_map(|word| word.parse().ok())
 }
 
+/// A failure as the daemon's log has it.
+pub(crate) struct ForLog<'a>(&'a Failure);
+
+impl fmt::Display for ForLog<'_> {
+    /// What a handler says of an event may quote the event, and logs go where events must not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(failure) = self;
+        let may_quote = match failure.sqlstate.as_deref() {
+            Some(code) => ["21", "22", "23", "P0"].iter().any(|class| code.starts_with(class)),
+            // Of a handler in Rust; or a reason of our own, which is of no event.
+            None => failure.event.is_some(),
+        };
+        if !may_quote {
+            return failure.fmt(f);
+        }
+        let message =
+            "refused by the handler; `projectord status` and `projectord parked` have its words".into();
+        Failure { message, hint: None, ..(*failure).clone() }.fmt(f)
+    }
+}
+
 impl fmt::Display for Failure {
-    /// Without PostgreSQL's detail, which may repeat an event's data: this goes into the log.
+    /// Without PostgreSQL's detail.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(f, "{file}: ")?;
@@ -105,5 +131,38 @@ impl fmt::Display for Failure {
             write!(f, "; hint: {hint}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_the_words_of_what_is_no_single_events_fault_and_of_nothing_else() {
+        let event = FailedEvent {
+            position: Position(7),
+            event_type: "Moved".into(),
+            stream_id: Uuid::nil(),
+            version: 3,
+        };
+        let failed = |sqlstate: Option<&str>, event: Option<&FailedEvent>| {
+            let failure = Failure {
+                message: "text".into(),
+                sqlstate: sqlstate.map(Into::into),
+                event: event.cloned(),
+                hint: Some("hint".into()),
+                ..Failure::default()
+            };
+            failure.for_log().to_string()
+        };
+        for quoting in [Some("22P02"), Some("23514"), Some("P0001"), None] {
+            let said = failed(quoting, Some(&event));
+            assert!(!said.contains("text") && !said.contains("hint"), "{said}");
+            assert!(said.contains("event 7") && said.contains(quoting.unwrap_or("status")), "{said}");
+        }
+        for whole in [failed(Some("42P01"), Some(&event)), failed(Some("57014"), None), failed(None, None)] {
+            assert!(whole.contains("text") && whole.contains("hint"), "{whole}");
+        }
     }
 }

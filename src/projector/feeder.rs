@@ -170,7 +170,7 @@ impl Feeder {
                 Class::Fenced => Ok(true),
                 Class::Statement => {
                     let failure = Failure::of(&error, &self.applier.compiled);
-                    warn!(reason = %failure, "cannot be swapped in yet");
+                    warn!(reason = %failure.for_log(), "cannot be swapped in yet");
                     self.write_error(&failure).await?;
                     Ok(false)
                 }
@@ -247,8 +247,8 @@ impl Feeder {
     /// It is not fed any more, with the reason on record.
     async fn fail(&self, failure: &Failure) -> Result<(), sqlx::Error> {
         match self.is_building() {
-            true => tracing::error!(reason = %failure, "the build has failed; the live rows go on"),
-            false => warn!(reason = %failure, "the retired rows are not fed any more"),
+            true => tracing::error!(reason = %failure.for_log(), "the build has failed; the live rows go on"),
+            false => warn!(reason = %failure.for_log(), "the retired rows are not fed any more"),
         }
         self.write_error(failure).await
     }

@@ -34,7 +34,9 @@ impl Projector {
     pub(super) async fn enter(&mut self, state: State, failure: Option<Failure>) -> Result<(), Error> {
         match &failure {
             // Said once: what is tried again may fail again.
-            Some(failure) if self.failure.as_ref() != Some(failure) => error!(reason = %failure, "halted"),
+            Some(failure) if self.failure.as_ref() != Some(failure) => {
+                error!(reason = %failure.for_log(), "halted")
+            }
             Some(_) => {}
             None => self.say(state),
         }

@@ -310,7 +310,8 @@ impl Projector {
                     Class::Statement => Failure::of(&error, &self.compiled),
                 },
             };
-            warn!(%position, %stream, reason = %failure, "parked event failed again");
+            let sqlstate = failure.sqlstate.as_deref();
+            warn!(%position, %stream, sqlstate, "parked event failed again; `projectord parked` shows why");
             fence.retry_failed(position, stream, &failure).await?;
         }
     }
