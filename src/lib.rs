@@ -19,9 +19,13 @@ pub mod store;
 mod backoff;
 #[cfg(feature = "daemon")]
 mod fault;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod sabotage;
 #[cfg(feature = "daemon")]
 pub mod shutdown;
+#[cfg(feature = "daemon")]
+mod spans;
 
 #[cfg(feature = "daemon")]
 pub mod cli;

@@ -44,9 +44,14 @@ impl Pulse {
     /// Beats until it is told to stop.
     pub(crate) async fn beat(self, mut shutdown: Shutdown) {
         while !shutdown.within(BEAT).await {
-            let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.last.store(now, Ordering::Relaxed);
+            self.beat_once();
         }
+    }
+
+    /// A beat, of something else than a task that only beats.
+    pub(crate) fn beat_once(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
     }
 }
 

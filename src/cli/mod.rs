@@ -11,6 +11,7 @@ mod import;
 mod new;
 mod operations;
 mod operator;
+mod pages;
 mod parked;
 mod pause;
 mod plan;
@@ -126,6 +127,12 @@ enum Verb {
     /// Print the effective configuration and where each value came from, secrets redacted.
     #[command(after_help = "Example:\n  PROJECTORD_LOG__LEVEL=debug projectord config")]
     Config,
+    /// Print what completes commands in a shell: bash, zsh or fish.
+    #[command(after_help = pages::COMPLETIONS)]
+    Completions(pages::CompletionsArguments),
+    /// Print the manual page, or that of a verb.
+    #[command(after_help = pages::MAN)]
+    Man(pages::ManArguments),
 }
 
 #[derive(Debug, Args)]
@@ -166,8 +173,11 @@ fn parse() -> Cli {
 
 /// What can fail without a network fails first.
 fn answer(cli: Cli) -> Result<Code, Failed> {
-    if let Verb::Demo(arguments) = cli.verb {
-        return with_runtime(demo::run(arguments));
+    match cli.verb {
+        Verb::Demo(arguments) => return with_runtime(demo::run(arguments)),
+        Verb::Completions(arguments) => return pages::completions(Cli::command(), &arguments),
+        Verb::Man(arguments) => return pages::man(Cli::command(), &arguments),
+        _ => {}
     }
     let loaded = match (load(cli.config.as_deref()), &cli.verb) {
         (Ok(loaded), _) => loaded,
@@ -204,7 +214,7 @@ async fn ask(verb: Verb, loaded: Loaded) -> Result<Code, Failed> {
         Verb::Explain(arguments) => explain::run(&config, &arguments).await,
         Verb::New(arguments) => new::run(&config, arguments).await,
         Verb::Test(arguments) => test::run(&config, &arguments).await,
-        Verb::Config | Verb::Run(_) | Verb::Demo(_) => Ok(Code::Done),
+        Verb::Config | Verb::Run(_) | Verb::Demo(_) | Verb::Completions(_) | Verb::Man(_) => Ok(Code::Done),
     }
 }
 

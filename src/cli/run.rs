@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::{Code, Failed};
 use crate::config::Loaded;
-use crate::daemon::{Daemon, Outcome, RunError};
+use crate::daemon::{Daemon, Notify, Outcome, RunError};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -15,11 +15,15 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(loaded: Loaded, arguments: Arguments) -> Result<Code, Failed> {
     let level = loaded.config.log.start();
-    let mut daemon = Daemon::builder(loaded.config).reload(loaded.file, level);
+    let notify = Notify::from_environment();
+    let notify = notify.map_err(|error| Failed::new(Code::Failed, format!("NOTIFY_SOCKET: {error}")))?;
+    let mut daemon = Daemon::builder(loaded.config).reload(loaded.file, level.clone()).notify(notify);
     if arguments.until_caught_up {
         daemon = daemon.until_caught_up();
     }
-    match daemon.run().await {
+    let ended = daemon.run().await;
+    level.flush().await;
+    match ended {
         Ok(Outcome::Stopped | Outcome::CaughtUp) => Ok(Code::Done),
         Ok(Outcome::Halted(names)) => Err(Failed::new(
             Code::Halted,

@@ -4,11 +4,17 @@ use std::io::IsTerminal;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::LevelFilter;
+#[cfg(feature = "otlp")]
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use super::SecretUrl;
+
+/// How long the last traces may take.
+#[cfg(feature = "otlp")]
+const FLUSH: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,19 +47,33 @@ impl Default for Logging {
 
 /// Changes the level of a running process.
 #[derive(Debug, Clone)]
-pub struct Level(reload::Handle<EnvFilter, Registry>);
+pub struct Level {
+    filter: reload::Handle<EnvFilter, Registry>,
+    #[cfg(feature = "otlp")]
+    traces: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+}
 
 impl Level {
     /// Sets it. What does not read as directives changes nothing.
     pub fn set(&self, config: &Logging) {
         if let Some(filter) = config.filter() {
-            let _ = self.0.reload(filter);
+            let _ = self.filter.reload(filter);
+        }
+    }
+
+    /// Sends the traces that have not been sent, where there are any; not for long.
+    pub async fn flush(&self) {
+        #[cfg(feature = "otlp")]
+        if let Some(traces) = self.traces.clone() {
+            let sent = tokio::task::spawn_blocking(move || traces.shutdown_with_timeout(FLUSH));
+            drop(tokio::time::timeout(FLUSH, sent).await);
         }
     }
 }
 
 impl Logging {
-    /// Sends what the process says to standard error.
+    /// Sends what the process says to standard error and, with the feature `otlp`, its traces to where the environment
+    /// says; for those it must be called on a runtime.
     pub fn start(&self) -> Level {
         let (filter, handle) = reload::Layer::new(self.filter().unwrap_or_else(|| EnvFilter::new("info")));
         let pretty = match self.format {
@@ -71,13 +91,40 @@ impl Logging {
                 .with_writer(std::io::stderr)
                 .boxed(),
         };
-        tracing_subscriber::registry().with(filter).with(lines).init();
-        Level(handle)
+        let registry = tracing_subscriber::registry().with(lines.with_filter(filter));
+        #[cfg(not(feature = "otlp"))]
+        {
+            registry.init();
+            Level { filter: handle }
+        }
+        #[cfg(feature = "otlp")]
+        {
+            use opentelemetry::trace::TracerProvider;
+
+            let (traces, problem) = match crate::otlp::provider() {
+                Ok(traces) => (traces, None),
+                Err(problem) => (None, Some(problem)),
+            };
+            let layer = traces.as_ref().map(|traces| {
+                tracing_opentelemetry::layer()
+                    .with_tracer(traces.tracer("projectord"))
+                    .with_location(false)
+                    .with_threads(false)
+                    .with_target(false)
+                    .with_filter(filter_fn(|it| it.target() == crate::spans::TARGET))
+            });
+            registry.with(layer).init();
+            if let Some(problem) = problem {
+                tracing::error!(%problem, "no traces: the variables that say where to send them cannot be used");
+            }
+            Level { filter: handle, traces }
+        }
     }
 
-    /// The drivers' own lines are left out: at their finest they print queries, and so events.
+    /// The drivers' own lines are left out: at their finest they print queries, and so events. Spans of traces are no
+    /// lines.
     fn filter(&self) -> Option<EnvFilter> {
-        let directives = format!("{},reql=off,sqlx=off", self.level);
+        let directives = format!("{},reql=off,sqlx=off,{}=off", self.level, crate::spans::TARGET);
         EnvFilter::try_new(directives).ok()
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::notify::Notify;
 use super::run::{Mode, Outcome, RunError, run_until};
 use crate::config::{Config, Level};
 use crate::projection::{Code, Projection};
@@ -15,18 +16,33 @@ pub struct Daemon {
     pub(super) level: Option<Level>,
     pub(super) mode: Mode,
     pub(super) code: Vec<Code>,
+    pub(super) notify: Notify,
 }
 
 impl Daemon {
     /// One that runs the projections of the configured folder, where it is there, for ever.
     pub fn builder(config: Config) -> Self {
-        Self { config, file: None, level: None, mode: Mode::Forever, code: Vec::new() }
+        Self {
+            config,
+            file: None,
+            level: None,
+            mode: Mode::Forever,
+            code: Vec::new(),
+            notify: Notify::default(),
+        }
     }
 
     /// Adds a projection in Rust.
     #[must_use]
     pub fn projection(mut self, projection: impl Projection + 'static) -> Self {
         self.code.push(Code::new(projection));
+        self
+    }
+
+    /// Tells a supervisor how it is.
+    #[must_use]
+    pub fn notify(mut self, notify: Notify) -> Self {
+        self.notify = notify;
         self
     }
 

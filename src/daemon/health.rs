@@ -17,6 +17,7 @@ use crate::event::{StreamId, Version};
 use crate::health::Health;
 use crate::log::Log;
 use crate::postgres::{Options, describe, why};
+use crate::pulse::Pulse;
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 use crate::store::rethinkdb::{CommitKey, Server};
@@ -33,12 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const SETTLED: TimeDelta = TimeDelta::seconds(10);
 
 /// Looks until it is told to stop, and writes down what it finds: into `health`, and into the daemon's row.
-/// Ends when the thread does.
+/// `looks` beats with each look that has come to an end. Ends when the thread does.
 pub(super) async fn watch(
     postgres: Options,
     store: Option<(Server, Settings)>,
     daemon: Uuid,
     health: watch::Sender<Health>,
+    looks: Pulse,
     shutdown: Shutdown,
 ) {
     let (running, ended) = oneshot::channel::<()>();
@@ -46,7 +48,7 @@ pub(super) async fn watch(
         let _running = running;
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
-            Ok(runtime) => runtime.block_on(look(postgres, store, daemon, health, shutdown)),
+            Ok(runtime) => runtime.block_on(look(postgres, store, daemon, health, looks, shutdown)),
             Err(error) => warn!(%error, "cannot watch the daemon's health"),
         }
     });
@@ -63,6 +65,7 @@ async fn look(
     store: Option<(Server, Settings)>,
     daemon: Uuid,
     health: watch::Sender<Health>,
+    looks: Pulse,
     mut shutdown: Shutdown,
 ) {
     let pool = postgres.pool(2);
@@ -99,6 +102,7 @@ async fn look(
             .execute(&pool);
         // Where it cannot be written down, the daemon's row grows old, and that is seen too.
         drop(timeout(PATIENCE, written).await);
+        looks.beat_once();
     }
 }
 

@@ -6,8 +6,10 @@ mod caught_up;
 mod fleet;
 mod health;
 mod keeper;
+mod notify;
 mod run;
 mod signals;
 
 pub use builder::Daemon;
+pub use notify::Notify;
 pub use run::{Outcome, RunError};

@@ -69,7 +69,7 @@ pub enum RunError {
 
 /// Runs the daemon, until a signal or until `stop` is done.
 pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
-    let Daemon { config, file, level, mode, code } = daemon;
+    let Daemon { config, file, level, mode, code, notify } = daemon;
     let mut requests =
         Requests::new().map_err(|error| RunError::Failed(format!("cannot handle signals: {error}")))?;
     let options: Options = config
@@ -115,8 +115,8 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
             config: config.clone(),
             code: code.clone(),
             daemon: who.id,
-            health,
-            pulse,
+            health: health.clone(),
+            pulse: pulse.clone(),
             bell: bells.log.bell(),
             measures: measures.clone(),
             drain: config.shutdown.drain * 3 / 4,
@@ -129,9 +129,11 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     }
     let control = patient.pool(6);
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
+    notify.status("waiting for PostgreSQL");
     tokio::select! {
         ready = prepare(&control) => ready?,
         () = asked_to_stop(&mut requests) => {
+            notify.stopping();
             shutdown.request();
             drop(tokio::time::timeout(config.shutdown.drain, http_ended).await);
             return Ok(Outcome::Stopped);
@@ -147,7 +149,8 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     });
     let store = server.clone().map(|server| (RethinkStore::new(server, settings.clone()), progress));
     let server = server.map(|server| (server, settings));
-    let health = health::watch(patient, server, who.id, found, shutdown.subscribe());
+    let looks = Pulse::new();
+    let watching_health = health::watch(patient, server, who.id, found, looks.clone(), shutdown.subscribe());
     let mut fleet =
         Fleet::new(config.clone(), code, work, control.clone(), Arc::clone(&bells), store, measures);
     fleet.load().await.map_err(RunError::Projections)?;
@@ -162,7 +165,9 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     );
     tasks.spawn(named("listener", listen(control.clone(), who.id, Arc::clone(&bells))));
     tasks.spawn(named("keeper", keeper));
-    tasks.spawn(named("health", health));
+    tasks.spawn(named("health", watching_health));
+    notify.ready();
+    let _fed = notify.watch(pulse, looks, health);
 
     let projections = fleet.progress();
     let caught_up = async {
@@ -176,7 +181,11 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
         tokio::select! {
             request = requests.next() => match request {
                 Request::Stop => break Ok(Outcome::Stopped),
-                Request::Reload => reload(&mut fleet, &control, who.id, file.as_deref(), level.as_ref()).await,
+                Request::Reload => {
+                    notify.reloading();
+                    reload(&mut fleet, &control, who.id, file.as_deref(), level.as_ref()).await;
+                    notify.ready();
+                }
             },
             () = &mut stop => break Ok(Outcome::Stopped),
             done = &mut caught_up => break match done {
@@ -198,6 +207,7 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
             }
         }
     };
+    notify.stopping();
     shutdown.request();
     let drained = async {
         fleet.drain().await;

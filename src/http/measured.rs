@@ -1,12 +1,14 @@
-//! A store whose appends are counted.
+//! A store whose appends are counted, and are spans of a trace.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use tracing::Instrument;
 
 use crate::event::{Commit, StreamId, Version};
 use crate::measure::AppendMeasure;
+use crate::spans;
 use crate::store::{AppendError, Appended, EventStore, EventStream, ExpectedVersion, LoadError};
 
 /// The store, and where its appends are counted.
@@ -31,7 +33,12 @@ impl<S: EventStore> EventStore for Measured<S> {
         commit: Commit,
     ) -> Result<Appended, AppendError> {
         let begun = Instant::now();
-        let appended = self.store.append_to_stream(stream, expected, commit).await;
+        let span = spans::append(stream, commit.events.len());
+        let appended = self.store.append_to_stream(stream, expected, commit).instrument(span.clone()).await;
+        match &appended {
+            Ok(appended) => drop(span.record("version", appended.version.0)),
+            Err(_) => drop(span.record("otel.status_code", "ERROR")),
+        }
         let measure = &self.measure;
         match &appended {
             Ok(Appended { repeated: true, .. }) => measure.repeated.one(),

@@ -3,11 +3,13 @@
 use serde_json::Value;
 use sqlx::types::Json;
 use thiserror::Error;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Log;
 use crate::event::{CommitId, Event, Position, StreamId, Version};
 use crate::postgres::{bounded, describe};
+use crate::spans;
 
 /// What adding a batch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,7 @@ impl Log {
         fn column<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
             events.iter().map(of).collect()
         }
+        let span = spans::ingest_batch(events.len());
         let (head, added): (i64, i64) = bounded(
             sqlx::query_as("select head, added from projectord.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9)")
                 .bind(store)
@@ -64,7 +67,10 @@ impl Log {
                 .bind(column(events, |event| event.recorded_at))
                 .fetch_one(&self.pool),
         )
+        .instrument(span.clone())
         .await?;
+        span.record("head", head);
+        span.record("added", added);
         Ok(Added { head: Position::from_sql(head), events: added.unsigned_abs() })
     }
 

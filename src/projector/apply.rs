@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions, PgPool};
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use super::batch::BatchSize;
 use super::failure::FailedEvent;
@@ -19,6 +19,7 @@ use crate::postgres::{Class, bounded, classify, describe};
 use crate::projection::{Code, Compiled, HandlerError, OnError};
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
+use crate::spans;
 
 /// How long a batch may be without an answer before it is looked for.
 const LOOK_FOR_BATCH: Duration = Duration::from_secs(4);
@@ -100,8 +101,14 @@ impl Applier {
         shutdown: &mut Shutdown,
     ) -> Result<Step, sqlx::Error> {
         let begun = Instant::now();
-        let (class, error) = match self.apply(checkpoint, last).await {
+        let span = spans::batch(&self.projection, self.generation, checkpoint);
+        let applied = self.apply(checkpoint, last).instrument(span.clone()).await;
+        if applied.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        let (class, error) = match applied {
             Ok((to, head)) => {
+                span.record("to", to.0);
                 self.again = 0;
                 if to > checkpoint {
                     self.batch.took(to.0 - checkpoint.0, begun.elapsed());
@@ -155,7 +162,7 @@ impl Applier {
     }
 
     async fn park(&self, checkpoint: Position, failure: &Failure) -> Result<Step, sqlx::Error> {
-        warn!(reason = %failure, "parked the event, and what follows in its stream");
+        warn!(reason = %failure.for_log(), "parked the event, and what follows in its stream");
         fault::point("park-before");
         let to = self.fence(checkpoint).park(failure).await?;
         fault::point("park-after");

@@ -10,6 +10,7 @@ mod checking;
 mod code;
 mod command_line;
 mod configuration;
+mod container;
 mod contract;
 mod cookbook;
 mod explaining;
@@ -24,6 +25,7 @@ mod ingest;
 mod leases;
 mod log;
 mod model;
+mod notify;
 mod operations;
 mod outage;
 mod parking;
@@ -32,9 +34,12 @@ mod projector;
 mod rebuild;
 mod rethinkdb;
 mod roles;
+mod secrecy;
 mod support;
 mod testing;
 mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upcasting;
 
 use std::process::ExitCode;
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         rebuild::trials,
         code::trials,
         outage::trials,
+        notify::trials,
         rethinkdb::trials,
         ingest::trials,
         model::trials,
@@ -71,6 +77,8 @@ fn main() -> ExitCode {
         http_limits::trials,
         http_metrics::trials,
         configuration::trials,
+        container::trials,
+        secrecy::trials,
         command_line::trials,
         bank::trials,
         testing::trials,
@@ -78,6 +86,8 @@ fn main() -> ExitCode {
     ] {
         trials.extend(module());
     }
+    #[cfg(feature = "otlp")]
+    trials.extend(traces::trials());
     let skipped = trials.iter().filter(|trial| trial.has_ignored_flag()).count();
     let conclusion = libtest_mimic::run(&args, trials);
     support::stop_servers();

@@ -25,7 +25,7 @@ async fn new_project() -> (Project, Way, PostgresStore) {
     let store = PostgresStore::new(&project.postgres_url.parse().unwrap(), Settings::default());
     store.setup().await.unwrap();
     let way = Way::to(&project.postgres_url);
-    project.postgres_url = project.postgres_url.replace(&way.server, &format!("127.0.0.1:{}", way.port));
+    project.postgres_url = way.url(&project.postgres_url);
     project.write("numbers", "schema.sql", "create table numbers (n int);");
     project.write("numbers", "Counted.sql", "insert into numbers values ((event.data->>'n')::int);");
     (project, way, store)

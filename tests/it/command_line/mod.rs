@@ -1,6 +1,7 @@
 //! The command line: what each verb does, says, and ends with.
 
 mod import;
+mod pages;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -33,6 +34,8 @@ pub fn trials() -> Vec<Trial> {
         trial("command_line::a_closed_output_ends_it_quietly", closed_output),
         trial("command_line::an_output_that_is_full_is_an_error", full_output),
         trial("command_line::text_of_others_stays_on_its_line", text_of_others),
+        trial("command_line::completions_are_what_each_shell_takes", pages::completions),
+        trial("command_line::the_manual_is_what_man_takes", pages::manual),
         trial("command_line::sql_in_an_event_is_stored_literally", sql_in_events),
     ];
     trials.extend(import::trials());

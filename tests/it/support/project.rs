@@ -166,6 +166,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// One that was started otherwise.
+    pub fn of(child: Child) -> Self {
+        Self { child }
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

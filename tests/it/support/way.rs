@@ -35,6 +35,11 @@ impl Way {
         self.open = Some(tasks);
     }
 
+    /// The URL that takes it.
+    pub fn url(&self, url: &str) -> String {
+        url.replace(&self.server, &format!("127.0.0.1:{}", self.port))
+    }
+
     /// Cuts every connection.
     pub async fn cut(&mut self) {
         if let Some(mut tasks) = self.open.take() {
