@@ -126,6 +126,9 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
             running.await;
             drop(answering);
         }));
+    } else {
+        // Nobody is waited for.
+        drop(answering);
     }
     let control = patient.pool(6);
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
