@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -35,6 +36,8 @@ struct Socket {
     ours: UnixDatagram,
     theirs: SocketAddr,
     watchdog: Option<Duration>,
+    /// Said once.
+    is_deaf: AtomicBool,
 }
 
 impl Notify {
@@ -62,7 +65,8 @@ impl Notify {
         let theirs = address(path)?;
         let ours = UnixDatagram::unbound()?;
         ours.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self(Some(Arc::new(Socket { ours, theirs, watchdog: watchdog.filter(|time| !time.is_zero()) }))))
+        let watchdog = watchdog.filter(|time| !time.is_zero());
+        Ok(Self(Some(Arc::new(Socket { ours, theirs, watchdog, is_deaf: AtomicBool::new(false) }))))
     }
 
     pub(super) fn ready(&self) {
@@ -86,7 +90,9 @@ impl Notify {
 
     fn say(&self, what: &str) {
         let Some(socket) = &self.0 else { return };
-        if let Err(error) = socket.ours.send_to_addr(what.as_bytes(), &socket.theirs) {
+        let sent = socket.ours.send_to_addr(what.as_bytes(), &socket.theirs);
+        let was_deaf = socket.is_deaf.swap(sent.is_err(), Ordering::Relaxed);
+        if let (Err(error), false) = (sent, was_deaf) {
             warn!(%error, "the supervisor does not hear");
         }
     }

@@ -69,9 +69,11 @@ impl Collector {
     }
 }
 
-fn start(project: &Project, port: u16) -> Daemon {
+/// The daemon, which answers at this address, and the collector's port.
+fn start(project: &Project, port: u16, address: &str) -> Daemon {
     let log = std::fs::File::create(project.log_file()).unwrap();
     let mut run = project.command(&["run"]);
+    run.env("PROJECTORD_HTTP__LISTEN", address);
     run.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "200");
     Daemon::of(run.stdout(std::process::Stdio::null()).stderr(log).spawn().unwrap())
@@ -82,15 +84,35 @@ fn append(project: &Project) {
     project.ok(&["append", STREAM, "OrderCreated", &data, "--stream-type", "order"]);
 }
 
+/// The same by HTTP, to another stream.
+async fn append_by_http(address: &str) {
+    let body = format!(
+        r#"{{"expected_version":"any","stream_type":"order","events":[{{"type":"Noted","data":{{"note":"{CANARY}"}}}}]}}"#
+    );
+    let stream = STREAM.replace("798", "799");
+    let request = format!(
+        "POST /api/v1/streams/{stream} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+}
+
 async fn batches() {
     let project = Project::new().await;
     project.copy("projections/orders");
     let (collector, port) = Collector::start().await;
-    let daemon = start(&project, port);
+    let address = format!("127.0.0.1:{}", projectord::private_server::free_port().unwrap());
+    let daemon = start(&project, port, &address);
     project.until_state("orders", "live").await;
     append(&project);
+    append_by_http(&address).await;
     project.until_value("select count(*) from orders.orders", "1").await;
-    for text in ["batch", "projection", "orders", "service.name", "projectord"] {
+    for text in ["batch", "append", "projection", "orders", "service.name", "projectord"] {
         collector.until_has(text).await;
     }
     assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
@@ -108,7 +130,7 @@ async fn ingest_batches() {
     project.ok(&["setup"]);
     append(&project);
     let (collector, port) = Collector::start().await;
-    let daemon = start(&project, port);
+    let daemon = start(&project, port, "");
     project.until_value("select count(*) from projectord.events", "1").await;
     collector.until_has("ingest batch").await;
     assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
@@ -118,7 +140,7 @@ async fn ingest_batches() {
 async fn away() {
     let project = Project::new().await;
     project.copy("projections/orders");
-    let daemon = start(&project, projectord::private_server::free_port().unwrap());
+    let daemon = start(&project, projectord::private_server::free_port().unwrap(), "");
     project.until_state("orders", "live").await;
     append(&project);
     project.until_value("select count(*) from orders.orders", "1").await;
