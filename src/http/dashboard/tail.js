@@ -1,0 +1,139 @@
+// Events as they come, the newest first; held still where somebody reads.
+
+import { follow, get } from './api.js';
+import { byId, h, mark, say } from './dom.js';
+import { streamLink } from './failure.js';
+import { clock, count, rate, short } from './words.js';
+
+const FIRST = 30;
+const MOST = 200;
+// The daemon says something at least every 15 s.
+const PATIENCE = 40_000;
+
+let stop = null;
+let held = false;
+let waiting = [];
+let came = [];
+const types = new Set();
+
+/** Follows the log with the filter that stands in the form. */
+export async function start() {
+  end();
+  byId('tail').replaceChildren();
+  say(byId('tail-problem'), '');
+  const filter = new URLSearchParams();
+  const [type, stream] = ['type', 'stream'].map((it) => byId(`tail-${it}`).value.trim());
+  if (type) filter.set('type', type);
+  if (stream) filter.set('stream', stream);
+  // What another start has ended meanwhile shows nothing.
+  let ended = false;
+  stop = () => (ended = true);
+  const broken = (problem) => !ended && say(byId('tail-problem'), problem.wantsToken ? '' : `${problem.message} Trying again.`);
+  let after = null;
+  while (after === null && !ended) {
+    try {
+      const { events, read_to: read } = await get(`/events?${filter}&newest=true&limit=${FIRST}`);
+      if (ended) return;
+      events.forEach(show);
+      after = read;
+    } catch (problem) {
+      broken(problem);
+      if (problem.status !== 0 && problem.status < 500) return;
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  }
+  if (ended) return;
+  filter.set('after', after);
+  const away = follow(`/events/live?${filter}`, {
+    patience: PATIENCE,
+    failed: broken,
+    heard: ({ data }) => {
+      say(byId('tail-problem'), '');
+      take(JSON.parse(data));
+    },
+  });
+  stop = () => ((ended = true), away());
+}
+
+export function end() {
+  stop?.();
+  stop = null;
+  waiting = [];
+}
+
+function take(event) {
+  came.push(Date.now());
+  if (waiting.length === 0 && !held) requestAnimationFrame(release);
+  waiting.push(event);
+  if (waiting.length > MOST) waiting.shift();
+}
+
+function release() {
+  if (held) return;
+  waiting.forEach(show);
+  waiting = [];
+}
+
+function show(event) {
+  const list = byId('tail');
+  list.prepend(line(event));
+  while (list.childElementCount > MOST) list.lastElementChild.remove();
+  if (!types.has(event.type) && types.size < 200) {
+    types.add(event.type);
+    byId('types').append(h('option', { value: event.type }));
+  }
+}
+
+/** One event; its summary is a line, the rest is a click away. */
+function line(event) {
+  const { position, stream_id: stream, version, type, data, recorded_at: at } = event;
+  return h('details', { class: 'event' },
+    h('summary', null,
+      h('span', { class: 'number position' }, count(position)),
+      h('span', { class: 'type' }, type),
+      h('span', { class: 'quiet stream' }, `${short(stream)} v${version}`),
+      h('span', { class: 'data' }, JSON.stringify(data)),
+      h('time', { class: 'quiet number', datetime: at }, clock(at))),
+    whole(event));
+}
+
+/** All of an event, as text that can be selected. */
+const whole = (event) => h('div', { class: 'whole' },
+  h('p', null, `Version ${event.version} of ${event.stream_type} `, streamLink(event.stream_id, event.version)), payload(event));
+
+/** What an event says. */
+export function payload({ data, metadata, commit_id: commit }) {
+  const line = JSON.stringify(data);
+  const more = metadata && Object.keys(metadata).length > 0;
+  return [
+    h('pre', null, line.length < 72 ? line : JSON.stringify(data, null, 2)),
+    (commit || more) && h('p', { class: 'quiet' }, commit && ['commit ', h('span', { class: 'id' }, commit)], commit && more && ', ',
+      more && ['metadata ', h('code', null, JSON.stringify(metadata))]),
+  ];
+}
+
+function hold(wanted) {
+  held = wanted;
+  mark(byId('tail-hold'), 'aria-pressed', String(held));
+  pace();
+  if (!held) release();
+}
+
+/** How fast they come, or how many wait. */
+function pace() {
+  const now = Date.now();
+  came = came.filter((it) => it > now - 10_000);
+  say(byId('tail-rate'), held ? `held still; ${count(waiting.length)}${waiting.length === MOST ? ' or more' : ''} wait` : came.length > 0 ? rate(came.length / 10) : '');
+}
+
+/** Wires the form; `start` begins. */
+export function prepare() {
+  byId('tail-filter').addEventListener('submit', (event) => {
+    event.preventDefault();
+    start();
+  });
+  byId('tail-hold').addEventListener('click', () => hold(!held));
+  // Whoever has opened one, reads.
+  byId('tail').addEventListener('toggle', (event) => event.target.open && hold(true), true);
+  setInterval(pace, 1000);
+}
