@@ -30,21 +30,21 @@ export function draw(status, stale) {
 /** What there is to draw; `instead` is the state of everything where nothing moves, or nobody knows. */
 function look(status, instead, brief) {
   const { ingest, store, log } = status;
-  const pace = instead ? 0 : growth(status);
+  const grows = instead ? null : growth(status);
   const copied = store.kind === 'rethinkdb';
   const state = instead ?? ingest?.state ?? 'live';
   const source = {
     title: copied ? 'RethinkDB' : 'Writers',
     lines: copied ? place(store.url) : ['append to the log'],
     does: ingest ? `ingest: ${stateInWords(state).toLowerCase()}` : 'append',
-    way: way(state, pace),
-    rate: pace,
+    way: way(state, grows),
+    rate: grows,
   };
   const all = status.projections;
   const sorted = all.length > MOST ? all.toSorted((a, b) => (a.state === 'live') - (b.state === 'live')) : all;
   const rows = sorted.slice(0, MOST).map((it) => {
     const now = instead && !['paused', 'halted'].includes(it.state) ? instead : it.state;
-    const speed = instead ? 0 : it.events_per_second;
+    const speed = instead ? null : it.events_per_second;
     const building = it.generations.some((one) => one.state === 'building');
     return { name: it.name, state: now, way: way(now, speed), said: behind(it, now, brief), rate: speed, builds: building };
   });
@@ -62,6 +62,9 @@ function place(url) {
   const [, host, database] = /@?([^@/]+)\/([^/]*)$/.exec(url?.replace(/^\w+:\/\//, '') ?? '') ?? [];
   return host ? [database, host] : [];
 }
+
+/** How fast, where that is known. */
+const pace = (of) => (of === null ? '' : rate(of));
 
 /** How a way looks: its state, how thick, and whether something flows. */
 const way = (state, pace) => [state, pace >= 1000 ? 3 : pace >= 50 ? 2 : 1, pace > 0.05 && !STUCK.includes(state)];
@@ -108,7 +111,7 @@ function wide(width, { source, rows, more }) {
   const parts = [
     line(`M${box} ${middle}H${log}`, source.way, [between, middle]),
     text(between, middle - 16, 'quiet', 'middle', source.does),
-    text(between, middle + 26, 'figure', 'middle', (now) => rate(now.source.rate)),
+    text(between, middle + 26, 'figure', 'middle', (now) => pace(now.source.rate)),
     node(1, middle, box - 1, source.title, source.lines),
   ];
   rows.forEach((it, nth) => {
@@ -130,7 +133,7 @@ function narrow(width, { source, rows, more }) {
   const parts = [
     line(`M${x} 50V108`, source.way, [x, 80]),
     text(x + 26, 76, 'quiet', 'start', source.does),
-    text(x + 26, 95, 'figure', 'start', (now) => rate(now.source.rate)),
+    text(x + 26, 95, 'figure', 'start', (now) => pace(now.source.rate)),
     svg('rect', { class: 'node', x: 1, y: 2, width: width - 2, height: 46, rx: 8 }),
     text(14, 22, 'title', 'start', source.title),
     text(14, 39, 'quiet', 'start', source.lines.join(' at ')),
@@ -151,12 +154,12 @@ function narrow(width, { source, rows, more }) {
 /** A projection at the end of its way. */
 function row(it, nth, x, y, width) {
   const end = width - 2;
-  return svg('a', { href: `#/projection/${it.name}`, 'aria-label': `${it.name}, ${stateInWords(it.state)}` },
+  return svg('a', { href: `#/projection/${it.name}` },
     svg('rect', { class: 'hit', x, y: y - ROW / 2 + 1, width: Math.max(end - x, 0), height: ROW - 2, rx: 8 }),
     sign(x + 16, y, it.state),
     text(x + 32, y - 3, 'title', 'start', it.name),
     text(x + 32, y + 15, 'quiet', 'start', (now) => now.rows[nth].said + (it.builds ? '; being rebuilt' : '')),
-    text(end - 8, y - 3, 'figure', 'end', (now) => rate(now.rows[nth].rate)));
+    text(end - 8, y - 3, 'figure', 'end', (now) => pace(now.rows[nth].rate)));
 }
 
 const picture = (width, height, parts) =>

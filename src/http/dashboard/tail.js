@@ -11,7 +11,9 @@ const MOST = 200;
 const PATIENCE = 40_000;
 
 let stop = null;
+// Held by the button; or because somebody points at a line, or is there with the keyboard.
 let held = false;
+let near = false;
 let waiting = [];
 let came = [];
 const types = new Set();
@@ -63,13 +65,13 @@ export function end() {
 
 function take(event) {
   came.push(Date.now());
-  if (waiting.length === 0 && !held) requestAnimationFrame(release);
+  if (waiting.length === 0) requestAnimationFrame(release);
   waiting.push(event);
   if (waiting.length > MOST) waiting.shift();
 }
 
 function release() {
-  if (held) return;
+  if (held || near) return;
   waiting.forEach(show);
   waiting = [];
 }
@@ -116,14 +118,20 @@ function hold(wanted) {
   held = wanted;
   mark(byId('tail-hold'), 'aria-pressed', String(held));
   pace();
-  if (!held) release();
+  release();
+}
+
+function come(is) {
+  near = is;
+  pace();
+  release();
 }
 
 /** How fast they come, or how many wait. */
 function pace() {
   const now = Date.now();
   came = came.filter((it) => it > now - 10_000);
-  say(byId('tail-rate'), held ? `held still; ${count(waiting.length)}${waiting.length === MOST ? ' or more' : ''} wait` : came.length > 0 ? rate(came.length / 10) : '');
+  say(byId('tail-rate'), held || near ? `held still; ${count(waiting.length)}${waiting.length === MOST ? ' or more' : ''} wait` : came.length > 0 ? rate(came.length / 10) : '');
 }
 
 /** Wires the form; `start` begins. */
@@ -135,5 +143,11 @@ export function prepare() {
   byId('tail-hold').addEventListener('click', () => hold(!held));
   // Whoever has opened one, reads.
   byId('tail').addEventListener('toggle', (event) => event.target.open && hold(true), true);
+  // Lines do not run away from under a pointer, nor from under the keyboard.
+  const list = byId('tail');
+  list.addEventListener('pointerenter', (event) => event.pointerType === 'mouse' && come(true));
+  list.addEventListener('pointerleave', () => come(list.contains(document.activeElement)));
+  list.addEventListener('focusin', () => come(true));
+  list.addEventListener('focusout', (event) => come(list.contains(event.relatedTarget) || list.matches(':hover')));
   setInterval(pace, 1000);
 }
