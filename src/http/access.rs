@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::tokens::{Role, Tokens};
-use super::{Config, Problem};
+use super::{Config, Problem, dashboard};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -131,7 +131,8 @@ pub(super) async fn check(State(access): State<Arc<Access>>, mut request: Reques
 /// What it takes to ask for this; nothing for what says no more than that somebody is there.
 fn needed(method: &Method, path: &str) -> Option<Role> {
     match path {
-        "/livez" | "/readyz" | "/" | "/app.js" | "/style.css" => None,
+        "/livez" | "/readyz" => None,
+        _ if dashboard::has(path) => None,
         _ if !is_change(method) => Some(Role::Read),
         _ if path.starts_with("/api/v1/streams/") => Some(Role::Write),
         _ => Some(Role::Operate),

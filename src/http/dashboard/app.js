@@ -1,6 +1,6 @@
 // The page: one stream of the daemon's status, shown in every part; and the way between overview and streams.
 
-import { follow, get, token } from './api.js';
+import { Problem, follow, get, token } from './api.js';
 import { onDone } from './actions.js';
 import { Card } from './card.js';
 import { byId, mark, say } from './dom.js';
@@ -83,6 +83,12 @@ function askForToken(wanted, problem) {
   byId('forget').hidden = !token.get();
 }
 
+/** One event of the stream: how things are, or that PostgreSQL does not say. */
+function heard({ event, data }) {
+  if (event === 'status') take(data);
+  if (event === 'problem') lost(new Problem(503, JSON.parse(data)));
+}
+
 /** Begins anew: with a token, or since somebody looks at the page again. */
 function start() {
   stop();
@@ -96,7 +102,7 @@ function start() {
     stop = () => clearInterval(timer);
     return;
   }
-  const away = follow('/status/live', { patience: PATIENCE, failed: lost, heard: ({ event, data }) => event === 'status' && take(data) });
+  const away = follow('/status/live', { patience: PATIENCE, failed: lost, heard });
   stop = away;
   tail.start();
   lists.operations().catch(() => {});

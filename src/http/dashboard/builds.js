@@ -95,30 +95,28 @@ export class Builds {
 function differences({ generation, position, tables }) {
   const same = tables.every((it) => isSame(it));
   const verdict = same ? 'All rows are the same.' : 'The rows differ.';
-  return [h('p', null, h('strong', null, verdict), ` Generation ${generation}, compared at event ${count(position)}.`), ...tables.map(ofTable)];
+  return [h('p', null, h('strong', null, verdict), ` Generation ${generation}, compared at event ${count(position)}.`), ...tables.map((it) => ofTable(it, generation))];
 }
 
-const columns = ({ columns: [gone, come] = [[], []] }) => [...gone.map((it) => `− ${it}`), ...come.map((it) => `+ ${it}`)];
-const rowsOf = ({ rows }) => (Array.isArray(rows) ? rows : [rows, rows]);
-const isSame = (it) => it.different === 0 && columns(it).length === 0 && !rowsOf(it).includes(null);
+const columns = (it) => [...it.columns_gone.map((name) => `− ${name}`), ...it.columns_new.map((name) => `+ ${name}`)];
+const isSame = (it) => it.different === 0 && columns(it).length === 0 && it.rows !== null && it.rows_beside !== null;
 
-function ofTable(it) {
-  const [live, next] = rowsOf(it);
+function ofTable(it, generation) {
+  const { rows: live, rows_beside: next } = it;
   const counts = live === null ? `a new table, ${many(next, 'row')}` : next === null ? 'is not there any more' : `${many(it.different, 'row')} of ${count(Math.max(live, next))} ${it.different === 1 ? 'differs' : 'differ'}`;
   if (isSame(it)) return h('p', null, h('code', null, it.table), `: ${many(live, 'row')}, the same`);
   const changed = columns(it);
-  const examples = (it.differing ?? it.examples ?? []).flatMap((row) => values(row, it.key ?? []));
+  const examples = it.examples.flatMap((row) => values(row, it.key));
   return h('details', { open: true }, h('summary', null, h('code', null, it.table), `: ${counts}`),
     changed.length > 0 && h('p', null, 'Columns: ', changed.map((column) => h('code', { class: 'column' }, column))),
     examples.length > 0 && h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Rows of ${it.table} that differ` }, h('table', null,
-      h('thead', null, h('tr', null, ['Row', 'Column', 'Live', 'New'].map((head) => h('th', { scope: 'col' }, head)))),
+      h('thead', null, h('tr', null, ['Row', 'Column', 'Live', `Generation ${generation}`].map((head) => h('th', { scope: 'col' }, head)))),
       h('tbody', null, examples.map((row) => h('tr', null, row.map((cell) => h('td', null, cell))))))));
 }
 
 /** A line for each value that differs. */
 function values(row, key) {
-  if (typeof row === 'string') return [[row, '', '', '']];
-  const { live, next } = row;
+  const { live, beside: next } = row;
   const whole = live ?? next;
   const name = key.length > 0 ? key.map((column) => text(whole[column])).join(' ') : text(whole);
   if (!live || !next) return [[name, 'the whole row', live ? 'there' : 'not there', next ? 'there' : 'not there']];

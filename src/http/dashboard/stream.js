@@ -31,7 +31,7 @@ export function open(id, version) {
     if (ended) return;
     const parked = (aside.value?.parked ?? []).filter((it) => it.stream_id === id);
     events.replaceChildren(...(stream.value ? ofEvents(stream.value, version, parked) : [refused(stream.reason)]));
-    rows.replaceChildren(...(made.value ? ofRows(made.value.rows) : [refused(made.reason)]));
+    rows.replaceChildren(...(made.value ? ofRows(made.value) : [refused(made.reason)]));
     if (first && version) events.querySelector('.sought')?.scrollIntoView({ block: 'center' });
   };
   load(true);
@@ -73,9 +73,11 @@ function ofEvents({ version, events }, sought, parked) {
   ].filter(Boolean);
 }
 
-function ofRows(rows) {
-  if (rows.length === 0) return [h('p', { class: 'quiet' }, 'No live read model has a row with this UUID in a column.')];
-  return rows.map(({ projection, table, row }) => h('div', { class: 'row' },
+function ofRows({ rows, not_searched: left = [] }) {
+  const without = left.length > 0 && h('p', { class: 'quiet' }, 'Not searched, for want of an index on a large table: ', h('code', null, left.join(', ')));
+  if (rows.length === 0) return [h('p', { class: 'quiet' }, 'No live read model has a row with this UUID in a column.'), without].filter(Boolean);
+  const found = rows.map(({ projection, table, row }) => h('div', { class: 'row' },
     h('h4', null, h('code', null, `${projection}.${table}`)),
     h('dl', null, Object.entries(row).map(([column, value]) => h('div', null, h('dt', null, column), h('dd', null, typeof value === 'string' ? value : JSON.stringify(value)))))));
+  return [...found, without].filter(Boolean);
 }

@@ -30,16 +30,17 @@ export async function start() {
   // What another start has ended meanwhile shows nothing.
   let ended = false;
   stop = () => (ended = true);
-  const broken = (problem) => !ended && say(byId('tail-problem'), problem.wantsToken ? '' : `${problem.message} Trying again.`);
+  const broken = (why) => !ended && say(byId('tail-problem'), why);
   let after = null;
   while (after === null && !ended) {
     try {
-      const { events, read_to: read } = await get(`/events?${filter}&newest=true&limit=${FIRST}`);
+      const newest = new URLSearchParams([...filter, ['newest', 'true'], ['limit', FIRST]]);
+      const { events, read_to: read } = await get(`/events?${newest}`);
       if (ended) return;
       events.forEach(show);
       after = read;
     } catch (problem) {
-      broken(problem);
+      broken(problem.wantsToken ? '' : problem.message);
       if (problem.status !== 0 && problem.status < 500) return;
       await new Promise((resolve) => setTimeout(resolve, 2000));
     }
@@ -48,8 +49,10 @@ export async function start() {
   filter.set('after', after);
   const away = follow(`/events/live?${filter}`, {
     patience: PATIENCE,
-    failed: broken,
-    heard: ({ data }) => {
+    failed: (problem) => broken(problem.wantsToken ? '' : `${problem.message} Trying again.`),
+    heard: ({ event, data }) => {
+      if (event === 'problem') broken(JSON.parse(data).detail);
+      if (event !== 'event') return;
       say(byId('tail-problem'), '');
       take(JSON.parse(data));
     },
