@@ -106,7 +106,7 @@ function rebuildChoices(p) {
   const plan = h('pre', { class: 'plan', tabindex: '0', 'aria-label': 'What it will take' }, 'Looking what it will take …');
   get(`/projections/${encodeURIComponent(p.name)}/plan`)
     .then(({ lines }) => say(plan, lines.join('\n')))
-    .catch((problem) => say(plan, `What it will take is not known: ${problem.message}`));
+    .catch((problem) => plan.replaceWith(h('p', { class: 'problem' }, 'What it will take is not known: ', reason(problem))));
   const element = h('div', null, h('fieldset', null, h('legend', null, 'How'), ways.map(option)), plan,
     h('label', { class: 'choice' }, force, h('span', null, 'Although views or keys outside depend on its tables: they go with the old rows (force).')));
   const chosen = () => element.querySelector('input[name=way]:checked').value;

@@ -10,7 +10,7 @@ import * as picture from './picture.js';
 import * as stream from './stream.js';
 import * as tail from './tail.js';
 import * as verdict from './verdict.js';
-import { clock, span } from './words.js';
+import { clock, many, span } from './words.js';
 
 // The daemon says its status every second: silence for this long is a broken connection.
 const PATIENCE = 4000;
@@ -42,7 +42,7 @@ function take(text) {
 function show() {
   verdict.show(status, broken);
   mark(byId('link'), 'data-state', broken ? 'broken' : status ? 'open' : 'wait');
-  say(byId('link-text'), broken ? (at ? `connection lost; as of ${clock(at)}` : 'no connection') : status ? 'connected' : 'connecting');
+  say(byId('link-text'), broken ? linkLost() : status ? 'connected' : 'connecting');
   document.body.classList.toggle('old', Boolean(broken && status));
   if (!status) return;
   byId('overview').hidden = location.hash.startsWith('#/stream/');
@@ -58,8 +58,12 @@ function show() {
     const owner = status.daemons.length > 1 ? status.daemons.find((one) => one.id === it.owner)?.host : null;
     cards.get(it.name).update(it, { down: status.daemons.length === 0, old: Boolean(broken), owner });
   });
+  say(byId('graphs'), `Graphs show the last ${many(Math.round(history.shown() / 60), 'minute')}.`);
   byId('none').hidden = status.projections.length > 0;
 }
+
+/** How old what is shown is. */
+const linkLost = () => (at ? `${broken.link ?? 'connection lost'}; ${span((Date.now() - at) / 1000)} old` : (broken.link ?? 'no connection'));
 
 /** What is shown is old, or there is nothing to show. */
 function lost(problem) {
@@ -67,7 +71,7 @@ function lost(problem) {
     askForToken(true, problem);
     broken = { what: problem.wantsToken ? 'A token is needed' : 'This token may not read', why: null, remedy: 'Ask whoever runs the daemon for one, and put it in above.' };
   } else if (problem.status >= 500) {
-    broken = { what: 'The daemon cannot say how things are', why: problem.message, remedy: 'PostgreSQL is away, or refuses. Put it right; this page goes on by itself.' };
+    broken = { what: 'The daemon cannot say how things are', why: problem.message, link: 'connected, no news', remedy: 'PostgreSQL is away, or refuses. Put it right; this page goes on by itself.' };
   } else {
     const old = at ? ` What is shown is old: it is from ${clock(at)}.` : '';
     broken = { what: 'The connection to the daemon is lost', why: `${problem.message}${old}`, remedy: 'Is it running? Its log says why it ended. This page goes on by itself.' };
@@ -144,7 +148,7 @@ onDone(() => {
 });
 new ResizeObserver(() => status && picture.draw(status, Boolean(broken))).observe(byId('loops'));
 setInterval(() => !document.hidden && lists.operations().catch(() => {}), RARELY);
-setInterval(() => broken && at && say(byId('link-text'), `connection lost; ${span((Date.now() - at) / 1000)} old`), 1000);
+setInterval(() => broken && say(byId('link-text'), linkLost()), 1000);
 tail.prepare();
 start();
 go();

@@ -56,9 +56,10 @@ export class Builds {
         next && button('Cancel the rebuild…', 'cancel', { generation: next })));
     }
     if (old) {
-      parts.push(h('div', { class: 'kept' }, h('p', null, `Generation ${old} is kept and fed until ${clock(until)}.`),
-        oldFailed ? failure(oldFailed, 'Why it cannot be gone back to')
-        : [!next && this.comparer(p.name, false), button(`Undo: back to generation ${old}…`, 'undo', { generation: old, until })]));
+      parts.push(oldFailed
+        ? h('details', { class: 'quiet' }, h('summary', null, `Generation ${old} cannot be gone back to`), failure(oldFailed, 'Why it cannot be gone back to'))
+        : h('div', { class: 'kept' }, h('p', null, `Generation ${old} is kept and fed until ${clock(until)}.`),
+          !next && this.comparer(p.name, false), button(`Undo: back to generation ${old}…`, 'undo', { generation: old, until })));
     }
     return parts;
   }

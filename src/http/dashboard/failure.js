@@ -15,7 +15,7 @@ export function failure(it, label = 'What is wrong') {
   if (it.sqlstate) line('SQLSTATE', h('code', null, it.sqlstate));
   if (it.detail) line('Detail', it.detail);
   if (it.sql) line('SQL', h('pre', null, it.sql));
-  if (it.hint) line('What to do', prose(it.hint));
+  if (it.hint) line('Hint', prose(it.hint));
   return h('div', { class: 'failure', role: 'group', 'aria-label': label }, h('p', { class: 'what' }, it.message), rows.length > 0 && h('dl', null, rows));
 }
 

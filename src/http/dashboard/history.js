@@ -4,7 +4,9 @@ import { get } from './api.js';
 import { h, mark, say, svg } from './dom.js';
 import { clock } from './words.js';
 
+// What is kept, in seconds; and the least that is drawn, where not so much is known yet.
 const WINDOW = 900;
+const LEAST = 120;
 const HEIGHT = 40;
 
 let every = 5;
@@ -37,6 +39,12 @@ function put(name, point) {
   points.set(name, of);
 }
 
+/** How many seconds the graphs show: all that is known, on one scale. */
+export function shown() {
+  const first = points.get('')?.[0]?.[0] ?? Infinity;
+  return Math.min(WINDOW, Math.max(LEAST, Date.now() / 1000 - first));
+}
+
 /** How fast the log grows: what came within the last quarter of a minute. */
 export function growth({ log }) {
   const now = Date.now() / 1000;
@@ -61,12 +69,13 @@ export class Graph {
 
   draw(name, now) {
     const end = Date.now() / 1000;
-    this.shown = [...(points.get(name) ?? []), [end, now, now]].filter((it) => it[0] > end - WINDOW);
-    this.end = end;
+    const width = shown();
+    this.shown = [...(points.get(name) ?? []), [end, now, now]].filter((it) => it[0] > end - width);
+    Object.assign(this, { end, width });
     const most = Math.max(...this.shown.map((it) => it[this.which]));
     // A little lag is no mountain: the scale goes up to ten at least.
     const scale = Math.max(most, 10);
-    const place = ([time, ...it]) => [WINDOW - (end - time), HEIGHT - 1 - (it[this.which - 1] / scale) * (HEIGHT - 4)];
+    const place = ([time, ...it]) => [this.across(time), HEIGHT - 1 - (it[this.which - 1] / scale) * (HEIGHT - 4)];
     let line = '';
     let area = '';
     let before = null;
@@ -80,9 +89,14 @@ export class Graph {
     }
     mark(this.curve, 'd', line);
     mark(this.area, 'd', `${area}V${HEIGHT}Z`);
-    mark(this.picture, 'aria-label', `${this.label}, last 15 minutes: now ${this.write(now)}, at most ${this.write(most)}`);
+    mark(this.picture, 'aria-label', `${this.label}: now ${this.write(now)}, at most ${this.write(most)}`);
     this.peak = `at most ${this.write(most)}`;
     if (!this.pointed) say(this.value, this.peak);
+  }
+
+  /** Where a time is drawn. */
+  across(time) {
+    return WINDOW * (1 - (this.end - time) / this.width);
   }
 
   /** What it was where somebody points. */
@@ -94,9 +108,9 @@ export class Graph {
       return;
     }
     const { left, width } = this.picture.getBoundingClientRect();
-    const time = this.end - WINDOW + ((event.clientX - left) / width) * WINDOW;
+    const time = this.end - this.width * (1 - (event.clientX - left) / width);
     const near = this.shown.reduce((a, b) => (Math.abs(b[0] - time) < Math.abs(a[0] - time) ? b : a));
-    mark(this.at, 'd', `M${WINDOW - (this.end - near[0])} 0V${HEIGHT}`);
+    mark(this.at, 'd', `M${this.across(near[0])} 0V${HEIGHT}`);
     say(this.value, `${this.write(near[this.which])} at ${clock(near[0] * 1000)}`);
   }
 }

@@ -7,6 +7,8 @@ import { clock, count, rate, short } from './words.js';
 
 const FIRST = 30;
 const MOST = 200;
+// How long a pointer may stand still and hold the lines.
+const REST = 4000;
 // The daemon says something at least every 15 s.
 const PATIENCE = 40_000;
 
@@ -146,11 +148,18 @@ export function prepare() {
   byId('tail-hold').addEventListener('click', () => hold(!held));
   // Whoever has opened one, reads.
   byId('tail').addEventListener('toggle', (event) => event.target.open && hold(true), true);
-  // Lines do not run away from under a pointer, nor from under the keyboard.
+  // Lines do not run away from under a pointer that moves, nor from under the keyboard. A pointer that rests holds nothing.
   const list = byId('tail');
-  list.addEventListener('pointerenter', (event) => event.pointerType === 'mouse' && come(true));
-  list.addEventListener('pointerleave', () => come(list.contains(document.activeElement)));
+  let rests;
+  const left = () => come(list.contains(document.activeElement));
+  list.addEventListener('pointermove', ({ pointerType, movementX, movementY }) => {
+    if (pointerType !== 'mouse' || (movementX === 0 && movementY === 0)) return;
+    if (!near) come(true);
+    clearTimeout(rests);
+    rests = setTimeout(left, REST);
+  });
+  list.addEventListener('pointerleave', left);
   list.addEventListener('focusin', () => come(true));
-  list.addEventListener('focusout', (event) => come(list.contains(event.relatedTarget) || list.matches(':hover')));
+  list.addEventListener('focusout', (event) => come(list.contains(event.relatedTarget)));
   setInterval(pace, 1000);
 }

@@ -36,12 +36,19 @@ export function problems(status) {
   return found.sort((a, b) => order[a.level] - order[b.level]);
 }
 
+/** The daemon's hint says what to do; PostgreSQL's own, what it thinks of the statement. */
+function toDo(error) {
+  const ours = 'Correct the handler and reload, or repair the database; then try again, below.';
+  if (error?.hint?.includes('projectord')) return error.hint;
+  return error?.hint ? `${ours} PostgreSQL’s hint: ${error.hint}` : ours;
+}
+
 function ofProjection(it, daemons, add) {
   const { name, error } = it;
   const here = (level, what, why, remedy, patient) => add(level, what, why, remedy, name, patient);
   if (it.state === 'halted') {
     const at = error?.event ? ` at event ${count(error.event.position)}` : '';
-    here('bad', `${name} is halted${at}`, error?.message ?? 'No reason is on record.', error?.hint ?? 'Correct the cause, then resume it here.');
+    here('bad', `${name} is halted${at}`, error?.message ?? 'No reason is on record.', toDo(error));
   } else if (it.state === 'backoff') {
     here('bad', `${name} waits for PostgreSQL`, error?.message, error?.hint ?? 'Put PostgreSQL right. The projection goes on by itself.');
   } else if (it.wanted === 'paused') {
