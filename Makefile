@@ -20,8 +20,8 @@ SCHEMATHESIS := schemathesis==4.32.5
 PROFILE ?= quick
 SECONDS ?= 30
 
-.PHONY: help setup demo test bench api lint format clippy docs licences scripts containers service kubernetes alerts \
-	features faults fuzz sabotage
+.PHONY: help setup demo test bench browser api lint format clippy docs licences scripts containers service kubernetes \
+	alerts features faults fuzz sabotage
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,13 @@ bench: setup ## The benchmarks
 api: setup $(API)/ready ## What is answered over HTTP, against openapi.json; make api ARGS='--max-examples 500'
 	@cargo build --quiet --locked --bin projectord
 	@.ci/api target/debug/projectord $(API)/bin/schemathesis $(ARGS)
+
+# It needs Node 20; CHROMIUM names a browser that is elsewhere than Debian's. Pictures come into target/browser.
+browser: ## The dashboard of a real daemon, driven in Chromium
+	@.ci/setup browser
+	@npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --silent
+	@cargo build --quiet --locked --bin projectord
+	@node tests/browser/run.mjs
 
 faults: setup $(FAULTLAB)/ready ## Break servers, networks and the daemon; make faults PROFILE=full SEED=7 ROWS=F01,F04
 	@cargo build --quiet --locked --release --features failpoints,sabotage --bin projectord --example lab_writer
