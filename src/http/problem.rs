@@ -102,7 +102,7 @@ impl From<sqlx::Error> for Problem {
 
 /// Gives every error this form: also those that the router and its extractors answer as text.
 pub(super) async fn everywhere(request: Request, next: Next) -> Response<Body> {
-    let place = format!("{} {}", request.method(), short(request.uri().path()));
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = next.run(request).await;
     let status = response.status();
     // `/readyz` answers 503 with what it always has.
@@ -112,6 +112,7 @@ pub(super) async fn everywhere(request: Request, next: Next) -> Response<Body> {
     {
         return response;
     }
+    let place = format!("{method} {}", short(uri.path()));
     let allow = response.headers().get(header::ALLOW).cloned();
     let text = to_bytes(response.into_body(), MOST_TEXT).await.unwrap_or_default();
     let detail = match (status, String::from_utf8_lossy(&text)) {

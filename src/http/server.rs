@@ -28,6 +28,9 @@ use crate::store::{EventStore, PostgresStore, RethinkStore, Settings};
 
 /// Connections to PostgreSQL for requests.
 const CONNECTIONS: u32 = 2;
+/// How much the thread gives way to others.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
 /// Connections to the store.
 const STORE_CONNECTIONS: usize = 2;
 
@@ -85,6 +88,10 @@ impl Server {
         let (running, ended) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
             let _running = running;
+            // Where there is not enough of the processor for both, projections come first. Of this thread alone, which
+            // is how Linux has it.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::process::nice(NICE);
             match runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime.block_on(self.answer(parts, shutdown)),
                 Err(error) => warn!(%error, "cannot answer over HTTP"),

@@ -1,9 +1,11 @@
 //! HTTP: who is answered, and what is refused before anything is done.
 
+use std::time::Duration;
+
 use libtest_mimic::Trial;
 use projectord::private_server::free_port;
 
-use crate::support::{Project, Site, text, trial};
+use crate::support::{Project, Site, text, trial, until};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -23,6 +25,7 @@ const STREAM: &str = "/api/v1/streams/6763e85f-f8d5-5bee-ad04-4ed1d6d49798";
 async fn not_there() {
     let project = Project::new().await;
     let site = Site::start(&project, &[]).await;
+    until("it is ready", Duration::from_secs(30), async || site.get("/readyz").await.status == 200).await;
     let long = format!("/api/v1/projections/{}", "a".repeat(10_000));
     let paths = [
         "/nothing",
@@ -75,9 +78,7 @@ async fn foreign_hosts() {
 async fn other_sites() {
     let project = Project::new().await;
     let site = Site::start(&project, &[("PROJECTORD_HTTP__MAX_BODY_BYTES", "2048")]).await;
-    let post = async |headers: &str, body: &str| {
-        site.ask("POST", "/api/v1/projections/orders/pause", headers, body).await
-    };
+    let post = async |headers: &str, body: &str| site.ask("POST", "/api/v1/nothing", headers, body).await;
     let json = "Content-Type: application/json";
     // Nothing has this name: whoever is told so was let through.
     let own = site.address.clone();

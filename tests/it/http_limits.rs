@@ -18,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("http_limits::requests_in_hand_are_answered_at_the_end", drained),
         trial("http_limits::too_many_open_files_pass_by", open_files),
+        trial("http_limits::the_thread_of_http_gives_way_to_the_others", gives_way),
     ]
 }
 
@@ -184,4 +185,22 @@ async fn open_files() {
     limit("--nofile=1024:4096");
     assert_eq!(answer(&mut waiting).await.status, 200);
     assert!(project.log().matches("cannot take an HTTP connection").count() < 5);
+}
+
+async fn gives_way() {
+    let project = Project::new().await;
+    let site = Site::start(&project, &[]).await;
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", site.daemon.pid())).unwrap();
+    let nice = |task: std::path::PathBuf| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap();
+        // After the name, which may hold anything, come the third field and the others; the nineteenth is it.
+        stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse::<i32>().unwrap()
+    };
+    let (mut http, mut others) = (Vec::new(), Vec::new());
+    for task in tasks.map(|task| task.unwrap().path()) {
+        let name = std::fs::read_to_string(task.join("comm")).unwrap();
+        if name.trim() == "http" { &mut http } else { &mut others }.push(nice(task));
+    }
+    assert!(!others.is_empty() && others.iter().all(|nice| *nice == others[0]), "{others:?}");
+    assert_eq!(http, [(others[0] + 5).min(19)]);
 }
