@@ -11,7 +11,7 @@ use tracing::{Instrument, info, warn};
 
 use super::apply::{Applier, Step};
 use super::record::Aside;
-use super::{Bell, Failure, Pace};
+use super::{Bell, FIRST_WAIT, Failure, LONGEST_WAIT, Pace};
 use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::fault;
@@ -49,7 +49,7 @@ enum Share {
 impl Feeder {
     /// Runs until the generation is swapped in, dropped, or cannot go on, or it is told to stop.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         let mut away = false;
         while !self.shutdown.is_requested() {
             match self.feed(&mut backoff).await {

@@ -41,6 +41,12 @@ pub use run::Projector;
 pub use state::{Build, Progress, State};
 pub use upcaster_tests::{UpcasterTest, test_upcasters};
 
+/// How long to wait, at first, after PostgreSQL did not do its part. Short: most often one session was ended, and
+/// the next one works. Where several are ended in a row, the waits have not grown far when that is over.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// And at the most, while it goes on.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
 /// What a projector goes by.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {

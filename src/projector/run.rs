@@ -12,7 +12,7 @@ use super::batch::BatchSize;
 use super::feeders::Feeders;
 use super::rate::Rate;
 use super::record::{Rebuild, Record, Wanted};
-use super::{Bell, Failure, OnChange, Pace, Progress, Settings, State};
+use super::{Bell, FIRST_WAIT, Failure, LONGEST_WAIT, OnChange, Pace, Progress, Settings, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::lease::{Lease, note_refused};
@@ -108,7 +108,7 @@ impl Projector {
     pub async fn run(mut self) {
         let span = info_span!("projector", projection = self.projection.name);
         async {
-            let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+            let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
             loop {
                 match self.turn(&mut backoff).await {
                     Ok(Turn::Reread) => backoff.reset(),
