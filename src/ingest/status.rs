@@ -1,9 +1,16 @@
 //! What ingest says of itself: the row of `projectord.ingest_status`, and one log line a transition.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::lease::{INGEST, Lease};
+use crate::postgres::bounded;
+
+/// How long writing down what it says may take: the work itself waits for it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What ingest is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,33 +74,35 @@ impl Status {
         }
         self.state = state;
         let feed = if state == State::Live { "open" } else { "closed" };
-        let written = sqlx::query(
-            "update projectord.ingest_status set state = $1, error = $2, feed = $3, updated_at = clock_timestamp()
-              where exists (select from projectord.leases where name = $4 and owner = $5 and epoch = $6)",
-        )
-        .bind(state.as_str())
-        .bind(reason)
-        .bind(feed)
-        .bind(INGEST)
-        .bind(self.lease.owner)
-        .bind(self.lease.epoch)
-        .execute(&self.pool)
-        .await;
-        drop(written);
+        // Twice: the first may meet a session that has just been ended, and nobody says it again for seconds.
+        for _ in 0..2 {
+            let written = sqlx::query(
+                "update projectord.ingest_status set state = $1, error = $2, feed = $3, updated_at = clock_timestamp()
+                  where exists (select from projectord.leases where name = $4 and owner = $5 and epoch = $6)",
+            )
+            .bind(state.as_str())
+            .bind(reason)
+            .bind(feed)
+            .bind(INGEST)
+            .bind(self.lease.owner)
+            .bind(self.lease.epoch)
+            .execute(&self.pool);
+            if timeout(PATIENCE, written).await.is_ok_and(|written| written.is_ok()) {
+                break;
+            }
+        }
     }
 
     pub(super) async fn repaired(&self, commits: usize) -> Result<(), sqlx::Error> {
-        sqlx::query("update projectord.ingest_status set repaired = repaired + $1")
+        let counted = sqlx::query("update projectord.ingest_status set repaired = repaired + $1")
             .bind(i64::try_from(commits).unwrap_or(0))
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            .execute(&self.pool);
+        bounded(counted).await.map(drop)
     }
 
     pub(super) async fn full_pass_done(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("update projectord.ingest_status set full_pass_at = clock_timestamp()")
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        let noted = sqlx::query("update projectord.ingest_status set full_pass_at = clock_timestamp()")
+            .execute(&self.pool);
+        bounded(noted).await.map(drop)
     }
 }
