@@ -30,6 +30,8 @@ def store_killed(project: Project) -> None:
         server.kill()
         result.fired += 1
         server.start()
+        # It lets us in seconds before its tables can be written to.
+        asked(project, r.db(project.name).table("events").wait(wait_for="ready_for_writes", timeout=60))
         result.recovered(next_commit(project, time.monotonic()), BACK)
         project.writers.until_acknowledged(20)
     result.expect(daemon.alive(), "the daemon has ended")

@@ -63,7 +63,7 @@ impl Ingest {
     /// Runs until it is told to stop.
     pub async fn run(self) {
         let mut status = Status::new(self.pool.clone(), self.lease);
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(4));
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let mut shutdown = self.shutdown.clone();
         while !self.shutdown.is_requested() {
             let ended = self.session(&mut status, &mut backoff).await;
