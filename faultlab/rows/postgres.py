@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Callable, List, Optional
 
 from ..frames import PostgresTalk
@@ -153,6 +154,14 @@ def others(project: Project) -> int:
     return int(project.value("select min(checkpoint) from projectord.generations where projection <> 'state'"))
 
 
+def fill(ballast: Path) -> None:
+    """Takes all space that there is."""
+    with ballast.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 20))
+            file.flush()
+
+
 @row("F14", "PostgreSQL's disk is full", on=(POSTGRES,), checked=False)
 def disk_full(project: Project) -> None:
     """All tables of this row lie on a small file system, which is filled; the WAL lies elsewhere."""
@@ -169,18 +178,19 @@ def disk_full(project: Project) -> None:
         daemon = project.begin(rate=200)
         ballast = space / "ballast"
         for _ in range(project.many(1, 5, 20)):
-            with ballast.open("wb") as file:
-                with contextlib.suppress(OSError):
-                    while True:
-                        file.write(bytes(1 << 20))
-                        file.flush()
-            stored = project.head()
-            until("PostgreSQL says that its disk is full", lambda: "No space left" in project.postgres.log.read_text(), 60)
-            not_ready = "select count(*) from projectord.daemons where not ready"
-            result.note(f"{project.head() - stored} events on what was left")
-            result.fired += 1
-            pause(project.many(3, 20, 20))
-            result.note(f"{project.value(not_ready)} not ready")
+            said = len(project.postgres.log.read_text())
+            # A session of before: with a full disk, PostgreSQL may be unable to let another in.
+            with project.connect() as session:
+                stored = project.head()
+                fill(ballast)
+                full = lambda: "No space left" in project.postgres.log.read_text()[said:]  # noqa: E731
+                until("PostgreSQL says that its disk is full", full, 60)
+                result.fired += 1
+                pause(project.many(3, 20, 20))
+                head, not_ready = session.execute(
+                    "select h.position, (select count(*) from projectord.daemons where not ready)"
+                    " from projectord.log_head h").fetchone()  # fmt: skip
+                result.note(f"{head - stored} events on what was left; {not_ready} not ready")
             ballast.unlink()
             result.recovered(next_commit(project, time.monotonic()), 10)
         result.expect(daemon.alive(), "the daemon has ended")

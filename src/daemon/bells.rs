@@ -32,7 +32,7 @@ pub(super) struct Bells {
 
 /// Listens for ever. What was missed while the connection was down is made up for by ringing.
 pub(super) async fn listen(pool: PgPool, daemon: Uuid, bells: Arc<Bells>) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(4));
     let mut down = false;
     loop {
         let lost = hear(&pool, daemon, &bells, &mut backoff, &mut down).await;

@@ -44,8 +44,8 @@ pub use upcaster_tests::{UpcasterTest, test_upcasters};
 /// How long to wait, at first, after PostgreSQL did not do its part. Short: most often one session was ended, and
 /// the next one works. Where several are ended in a row, the waits have not grown far when that is over.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// And at the most, while it goes on.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// And at the most, while it goes on: an outage that has ended is to be over within 5 s.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// What a projector goes by.
 #[derive(Debug, Clone, Default)]
