@@ -103,11 +103,15 @@ impl Fleet {
             }
         }
         projections.retain(|it| !self.code.iter().any(|code| code.name == it.name));
-        projections.extend(self.code.iter().cloned());
+        for code in &self.code {
+            match code.clone().with_upcasters(path) {
+                Ok(code) => projections.push(code),
+                Err(problem) => problems.push(problem),
+            }
+        }
         for problem in &problems {
             error!(problem = %problem, "projection not loaded");
         }
-        let path = &self.config.projections.path;
         let of = |problem: &Problem| problem.projection(path);
         let broken = |name: &str| problems.iter().any(|problem| of(problem).as_deref() == Some(name));
         self.refused =

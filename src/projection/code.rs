@@ -17,6 +17,8 @@ use crate::log::LogEvent;
 /// - **Order.** [`apply`](Self::apply) is given the events after the checkpoint in order of their positions, each
 ///   once, a batch at a time; where a batch ends means nothing. No two calls for one read model run at once, in
 ///   whatever number of daemons.
+/// - **Old events** are given as the upcasters beside the projections' folders, in `_upcasters`, say; a change of one
+///   whose type it handles is a change of the projection, as of its revision.
 /// - **Who commits.** Everything written through `rows` is committed together with the checkpoint, after `Ok`; on
 ///   an error nothing of the batch stays. Do not commit, roll back or change the role there: a handler that ends
 ///   the transaction is refused, and halts.

@@ -1,8 +1,13 @@
 //! Handlers compiled into one PL/pgSQL function: a loop over a range of the log, in order, that
 //! dispatches by type. It answers how far it came, so that nothing can leave it early unseen, and what it
-//! ran on. No templating: an event's data are variables, never text of the program.
+//! ran on. No templating: an event's data are variables, never text of the program. Of a projection in Rust
+//! there are only its upcasters.
 
-use super::{Definition, Expression, Handler, Pattern, sql};
+mod upcast;
+
+pub(crate) use upcast::upcast;
+
+use super::{Definition, Handler, Pattern, sql};
 
 /// The largest digest: 2^62 - 1.
 const DIGEST: i64 = (1 << 62) - 1;
@@ -12,10 +17,11 @@ const DIGEST: i64 = (1 << 62) - 1;
 const ARGUMENTS: &str = "bigint, bigint, uuid[], bigint[], integer, integer";
 
 /// The function that applies a range of the log to the read model, and where its lines came from; the latter
-/// is not known of one that was compiled from other files than there are now.
+/// is not known of one that was compiled from other files than there are now. Where handlers are in Rust, the
+/// function that upcasts, and no SQL where there is nothing to upcast.
 #[derive(Debug, Clone, Default)]
 pub struct Compiled {
-    /// `create function projectord_apply …`, to be run with the read model's schema on the path.
+    /// `create function …`, to be run with the read model's schema on the path.
     pub sql: String,
     sources: Vec<Source>,
 }
@@ -40,6 +46,9 @@ pub fn compile(projection: &Definition) -> Compiled {
 
 /// Compiles a projection to read its events from another table than the log, with the same columns.
 pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
+    if projection.code.is_some() {
+        return upcast::compile_for_code(projection);
+    }
     let mut body = Body::default();
     body.line("declare");
     body.line("    event record;");
@@ -67,16 +76,7 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
         "        projectord_digest := (projectord_digest + (hash_record_extended(event, 0) & {DIGEST})) & {DIGEST};"
     ));
     // After the digest, which is the log's; before the handlers, which see events as they are written today.
-    for upcaster in &projection.upcasters {
-        body.line(&format!("        if event.type = {} then", literal(&upcaster.event_type)));
-        body.line("            projectord_old := event;");
-        for (field, expression) in [("data", &upcaster.data), ("metadata", &upcaster.metadata)] {
-            if let Some(expression) = expression {
-                body.upcast(field, expression);
-            }
-        }
-        body.line("        end if;");
-    }
+    body.upcasters(&projection.upcasters);
     let mut branches: Vec<(&Pattern, &Handler)> = projection
         .handlers
         .iter()
@@ -119,12 +119,6 @@ pub(crate) fn compile_alone(handler: &Handler) -> (String, usize) {
     (sql.clone(), sql[..start].chars().count())
 }
 
-/// A query for the value of an upcaster's expression, with `from` as the event that the log has. Where it gives
-/// nothing, neither does the query.
-pub(crate) fn upcast(expression: &Expression, from: &str) -> String {
-    format!("select cast((\n{}\n) as jsonb) from (select {from}) projectord_log", expression.sql)
-}
-
 impl Compiled {
     /// The file and line that a line of the function's body came from. PL/pgSQL counts from 1, and the
     /// first is the one that the body's opening quote ends.
@@ -164,22 +158,6 @@ impl Body {
             self.line("        ;");
         }
         self.line("        end;");
-    }
-
-    /// The new value of a field of the event. PL/pgSQL names the line that a statement begins on.
-    fn upcast(&mut self, field: &str, expression: &Expression) {
-        let from = "projectord_old.data as data, projectord_old.metadata as metadata, \
-                    projectord_old.type as type, projectord_old.version as version";
-        let query = upcast(expression, from);
-        let file = &expression.file;
-        let source = |first_line| Source { file: file.clone(), first_line, lines: 1, line: expression.line };
-        self.sources.push(source(self.lines + 1));
-        self.line(&format!("            event.{field} := ({query});"));
-        self.sources.push(source(self.lines + 1));
-        let message = literal(&format!("the upcaster {file} gives null"));
-        self.line(&format!(
-            "            if event.{field} is null then raise exception using errcode = '22004', message = {message}; end if;"
-        ));
     }
 
     /// A dollar quote that occurs nowhere in the body, so that no text can end it early.

@@ -25,27 +25,13 @@ pub fn load_all(path: &Path) -> Result<(Vec<Definition>, Vec<Problem>), Problem>
         .filter(|path| path.is_dir() && !file_name(path).starts_with(['_', '.']))
         .collect();
     folders.sort();
-    let (upcasters, refused, mut problems) = upcaster::load(path);
+    let (upcasters, mut problems) = upcaster::load(path);
     let mut projections = Vec::new();
     for folder in folders {
         match load(&folder) {
-            Ok(mut projection) => match refused.iter().find(|it| projection.handler_for(it).is_some()) {
-                // It must not go on with events as they were.
-                Some(event_type) => problems.push(Problem::new(
-                    folder,
-                    format!(
-                        "the upcaster of {event_type:?}, which it handles, is wrong: {}",
-                        upcaster::FOLDER
-                    ),
-                )),
-                None => {
-                    projection.upcasters = upcasters
-                        .iter()
-                        .filter(|it| projection.handler_for(&it.event_type).is_some())
-                        .cloned()
-                        .collect();
-                    projections.push(projection);
-                }
+            Ok(projection) => match upcasters.give_to(projection) {
+                Ok(projection) => projections.push(projection),
+                Err(message) => problems.push(Problem::new(folder, message)),
             },
             Err(found) => problems.extend(found),
         }

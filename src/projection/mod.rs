@@ -38,7 +38,7 @@ pub use upcaster::{Expression, Upcaster};
 pub(crate) use upcaster_cases::{Case, upcaster_cases};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -108,6 +108,16 @@ pub struct Handler {
 }
 
 impl Definition {
+    /// The same, reading old events through the upcasters in `path`, the folder of projections: for one in Rust,
+    /// and for one that was loaded alone.
+    ///
+    /// # Errors
+    /// When the upcaster of a type that it handles is wrong.
+    pub fn with_upcasters(self, path: &Path) -> Result<Self, Problem> {
+        let place = path.join(&self.name);
+        upcaster::load(path).0.give_to(self).map_err(|message| Problem::new(place, message))
+    }
+
     /// Whether nothing that a projector goes by is different.
     pub fn is_same(&self, other: &Self) -> bool {
         self.fingerprint() == other.fingerprint()

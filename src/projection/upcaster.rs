@@ -6,7 +6,7 @@ use std::path::Path;
 use super::folder::{read_inside, sql_files};
 use super::mentions::mentions;
 use super::tokens::{Token, tokens};
-use super::{Problem, sql};
+use super::{Definition, Problem, sql};
 
 /// The folder, beside the projections.
 pub(crate) const FOLDER: &str = "_upcasters";
@@ -46,13 +46,36 @@ impl Upcaster {
     }
 }
 
-/// The upcasters beside the projections in `path`, in order of type; the types whose upcaster is wrong, and what
-/// is wrong with them. None where there is no such folder.
-pub(super) fn load(path: &Path) -> (Vec<Upcaster>, Vec<String>, Vec<Problem>) {
+/// All upcasters of a folder of projections.
+#[derive(Debug, Default)]
+pub(super) struct Upcasters {
+    /// In order of type.
+    right: Vec<Upcaster>,
+    /// The types of those that are wrong.
+    wrong: Vec<String>,
+}
+
+impl Upcasters {
+    /// Has the projection read events through those of the types that it handles.
+    ///
+    /// # Errors
+    /// When one of them is wrong: it must not go on with events as they were.
+    pub(super) fn give_to(&self, mut projection: Definition) -> Result<Definition, String> {
+        if let Some(wrong) = self.wrong.iter().find(|it| projection.handler_for(it).is_some()) {
+            return Err(format!("the upcaster of {wrong:?}, which it handles, is wrong: {FOLDER}"));
+        }
+        let wanted = |it: &&Upcaster| projection.handler_for(&it.event_type).is_some();
+        projection.upcasters = self.right.iter().filter(wanted).cloned().collect();
+        Ok(projection)
+    }
+}
+
+/// The upcasters beside the projections in `path`, and what is wrong with them. None where there is no such folder.
+pub(super) fn load(path: &Path) -> (Upcasters, Vec<Problem>) {
     let folder = path.join(FOLDER);
     let (mut upcasters, mut refused, mut problems) = (Vec::<Upcaster>::new(), Vec::new(), Vec::new());
     if !folder.is_dir() {
-        return (upcasters, refused, problems);
+        return (Upcasters::default(), problems);
     }
     for file in sql_files(&folder, &mut problems) {
         let is_metadata = file.ends_with(METADATA);
@@ -77,12 +100,12 @@ pub(super) fn load(path: &Path) -> (Vec<Upcaster>, Vec<String>, Vec<Problem>) {
             false => upcasters[at].data = expression,
         }
     }
-    (upcasters, refused, problems)
+    (Upcasters { right: upcasters, wrong: refused }, problems)
 }
 
 /// The upcasters that are right.
 pub(crate) fn load_upcasters(path: &Path) -> Vec<Upcaster> {
-    load(path).0
+    load(path).0.right
 }
 
 /// The text, where it is one expression that gives the same for the same event.

@@ -278,7 +278,7 @@ pub(crate) async fn create_over(
         })?;
         execute(tx, "drop function pg_temp.projectord_check()".into()).await.map_err(Wrong::Other)?;
     }
-    if projection.code.is_none() {
+    if !compiled.sql.is_empty() {
         execute(tx, compiled.sql).await.map_err(Wrong::Handlers)?;
     }
     if role.is_some() {

@@ -105,24 +105,27 @@ impl Applier {
         checkpoint: Position,
         (after, to): (Position, Position),
     ) -> Result<(), HandlerError> {
-        let batch: Vec<Digested> = sqlx::query_as(
-            "select (event).position, (event).stream_id, (event).stream_type, (event).version, (event).type, (event).data,
-                    (event).metadata, (event).commit_id, (event).recorded_at, digest
-               from projectord.batch_events($1, $2, $3, $4)",
-        )
-        .bind(&self.projection)
-        .bind(self.generation)
-        .bind(after.to_sql())
-        .bind(to.to_sql())
-        .fetch_all(&mut **tx)
-        .await?;
+        let schema = quoted(&begun.schema_name);
+        let (data, upcast) = self.compiled.read_by_code(&schema);
+        let events = format!(
+            "select e.position, e.stream_id, e.stream_type, e.version, e.type, {data}, e.commit_id, e.recorded_at, b.digest
+               from projectord.batch_events($1, $2, $3, $4) b (event, digest), lateral (select (b.event).*) e{upcast}
+              order by e.position"
+        );
+        // Upcasters find what handlers find, and no more.
+        execute(tx, format!("set local search_path = {schema}, pg_temp")).await?;
+        let batch: Vec<Digested> = sqlx::query_as(AssertSqlSafe(events))
+            .bind(&self.projection)
+            .bind(self.generation)
+            .bind(after.to_sql())
+            .bind(to.to_sql())
+            .fetch_all(&mut **tx)
+            .await?;
         let (events, digests): (Vec<LogEvent>, Vec<i64>) =
             batch.into_iter().map(|it| (it.event, it.digest)).unzip();
-        let role = handler_role(tx, &self.projection).await?;
-        if let Some(role) = &role {
+        if let Some(role) = handler_role(tx, &self.projection).await? {
             execute(tx, format!("set local role {role}")).await?;
         }
-        execute(tx, format!("set local search_path = {}, pg_temp", quoted(&begun.schema_name))).await?;
         let connection: &mut PgConnection = tx;
         if !events.is_empty() {
             code.0.apply(&events, connection).await?;

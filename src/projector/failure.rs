@@ -87,7 +87,8 @@ impl Failure {
 /// projectord_apply(bigint,bigint,…) line 12 at SQL statement`. Only to show a reader the place; where it says
 /// nothing, nothing is shown.
 fn body_line(context: &str) -> Option<usize> {
-    let (_, rest) = context.split_once("projectord_apply(")?;
+    let (_, rest) =
+        context.split_once("projectord_apply(").or_else(|| context.split_once("projectord_upcast("))?;
     let (_, rest) = rest.split_once(')')?;
     rest.split_whitespace().find_map(|word| word.parse().ok())
 }

@@ -27,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! A projection in Rust is tested the same way: `Definition::try_from(Code::new(MyProjection))`.
+//! A projection in Rust is tested the same way: `Definition::try_from(Code::new(MyProjection))`. Upcasters are
+//! taken along by `with_upcasters(Path::new("projections"))`.
 //!
 //! [`tests_of`] and [`run`] are the same for the files.
 

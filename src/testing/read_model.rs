@@ -195,9 +195,12 @@ impl<'c> ReadModel<'c> {
         handles: &[String],
         end: usize,
     ) -> Result<(), HandlerError> {
+        let (data, upcast) = self.compiled.read_by_code(&quoted(&self.schema));
         let sql = format!(
-            "select * from {EVENTS} where position > $1 and position <= $2 and type like any($3)
-                and stream_id <> all($4) order by position"
+            "select e.position, e.stream_id, e.stream_type, e.version, e.type, {data}, e.commit_id, e.recorded_at
+               from {EVENTS} e{upcast}
+              where e.position > $1 and e.position <= $2 and e.type like any($3) and e.stream_id <> all($4)
+              order by e.position"
         );
         let events: Vec<LogEvent> = sqlx::query_as(AssertSqlSafe(sql))
             .persistent(false)

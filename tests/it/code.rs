@@ -29,6 +29,8 @@ pub fn trials() -> Vec<Trial> {
         trial("code::a_refused_event_halts_it_or_is_parked_and_retried", refuses),
         trial("code::another_revision_is_built_beside_the_old_rows", revises),
         trial("code::a_rebuild_makes_the_same_rows_and_audit_and_verify_agree", rebuilds),
+        trial("code::old_events_come_as_they_are_written_today", upcasts),
+        trial("code::an_upcaster_that_fails_is_named_with_its_line", upcaster_fails),
         trial("code::one_that_ends_the_transaction_is_refused", cannot_commit),
         trial("code::one_that_panics_leaves_the_others_going", panics),
         trial("code::the_example_keeps_its_table", example),
@@ -240,6 +242,56 @@ async fn rebuilds() {
     daemon.end().await;
 }
 
+const TEN_TIMES: &str =
+    "-- amounts were in tens\ndata || jsonb_build_object('amount', (data->>'amount')::int * 10)";
+
+async fn upcasts() {
+    let project = Project::new().await;
+    append(&project, 2).await;
+    let daemon = Inside::start(&project, Way::Sum, OnError::Park);
+    project.until_value(SUMS, "2 20 110").await;
+    daemon.end().await;
+    // Another reading of old events is another read model, as another revision is.
+    project.write("_upcasters", "Moved.sql", TEN_TIMES);
+    project.write("_upcasters", "Unheard.sql", "data");
+    let daemon = Inside::start(&project, Way::RefuseThree, OnError::Park);
+    project.until_value("select generation from projectord.projections", "2").await;
+    assert_eq!(project.value(SUMS).await, "2 4 60");
+    project.ok(&["audit"]);
+    sqlx::query("update accounts.allowed set three = true").execute(&project.pool).await.unwrap();
+    project.until_state("accounts", "live").await;
+    let retried = project.ok(&["retry", "accounts"]);
+    assert!(retried.contains("16 applied, 0 still parked"), "{retried}");
+    assert_eq!(project.value(SUMS).await, "2 20 1100");
+    append(&project, 1).await;
+    project.until_value(SUMS, "3 30 1650").await;
+    let first = "select data->>'amount' from projectord.events where position = 1";
+    assert_eq!(project.value(first).await, "1", "the log has what was written");
+    project.ok(&["audit"]);
+    daemon.end().await;
+}
+
+async fn upcaster_fails() {
+    let project = Project::new().await;
+    append(&project, 1).await;
+    project.write("_upcasters", "Moved.sql", "-- why\ndata ||\n jsonb_build_object('n', 1 / (version - 3))");
+    let daemon = Inside::start(&project, Way::Sum, OnError::Park);
+    project.until_value("select checkpoint from projectord.generations", "11").await;
+    assert_eq!(project.value(SUMS).await, "1 2 3");
+    let error =
+        "select (error->>'file') || ' ' || (error->>'sqlstate') from projectord.parked where position = 3";
+    assert_eq!(project.value(error).await, "_upcasters/Moved.sql:2 22012");
+    project.ok(&["audit"]);
+    daemon.end().await;
+    // One that cannot be read at all: it does not go on with events as they were.
+    project.write("_upcasters", "Moved.sql", "data;");
+    let daemon = Inside::start(&project, Way::Sum, OnError::Park);
+    project.until_state("accounts", "halted").await;
+    let error = project.value("select error->>'message' from projectord.projections").await;
+    assert!(error.contains("the upcaster of \"Moved\", which it handles, is wrong"), "{error}");
+    daemon.end().await;
+}
+
 async fn cannot_commit() {
     let project = Project::new().await;
     append(&project, 1).await;
@@ -280,6 +332,13 @@ async fn test_kit() {
             assert_eq!(model.applied().failures[0].message, "three is too many");
         }
     }
+    project.write("_upcasters", "Moved.sql", TEN_TIMES);
+    let code = Code::new(Accounts { way: Way::Sum, on_error: OnError::Halt });
+    let definition = Definition::try_from(code).unwrap().with_upcasters(&project.projections()).unwrap();
+    let mut model = ReadModel::new(&mut connection, &definition, &given).await.unwrap();
+    model.apply_all().await.unwrap();
+    let rows = model.rows("select sum(total)::int as total from accounts").await.unwrap();
+    assert_eq!(rows, [json!({ "total": 110 })], "old events are read as today");
 }
 
 async fn example() {
