@@ -157,7 +157,7 @@ async fn write(shared: &Shared, number: u64) -> Result<(), Failed> {
             (0..3, _) => ExpectedVersion::Any,
             (3, _) => ExpectedVersion::NoStream,
             // Now and then it looks first, as a program does that decides on what it has loaded.
-            (4, _) | (_, None) => match look(shared, stream).await {
+            (4, _) | (_, None) => match look(shared, stream, Version::ZERO).await {
                 Some(Version::ZERO) => ExpectedVersion::NoStream,
                 Some(version) => ExpectedVersion::Exact(version),
                 None => continue,
@@ -182,8 +182,11 @@ async fn write(shared: &Shared, number: u64) -> Result<(), Failed> {
 async fn duel(shared: &Shared, number: u64) -> Result<(), Failed> {
     let stream = StreamId(name(shared.plan.seed, 0));
     let mut random = fastrand::Rng::with_seed(shared.plan.seed ^ shared.plan.run << 40 ^ number << 56);
+    let mut version = Version::ZERO;
     for _ in 0..shared.plan.appends {
-        let Some(version) = look(shared, stream).await else { return Err("the store is away".into()) };
+        // From what is known on: all of it, in each round, would be most of what this does.
+        let Some(now) = look(shared, stream, version).await else { return Err("the store is away".into()) };
+        version = now;
         let expected = if version == Version::ZERO {
             ExpectedVersion::NoStream
         } else {
@@ -201,8 +204,8 @@ fn take_one(left: &AtomicU64) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
-async fn look(shared: &Shared, stream: StreamId) -> Option<Version> {
-    match shared.store.load_stream(stream, Version::ZERO).await {
+async fn look(shared: &Shared, stream: StreamId, from: Version) -> Option<Version> {
+    match shared.store.load_stream(stream, from).await {
         Ok(loaded) => Some(loaded.version),
         Err(LoadError::NotFound(_)) => Some(Version::ZERO),
         Err(error) => {
