@@ -36,12 +36,24 @@ def log(project: "Project") -> List[Recorded]:
     """The log by its primary key; it must be the same by its other index."""
     columns = "position, stream_id, stream_type, version, type, data, metadata, commit_id, recorded_at"
     with project.connect() as connection:
-        connection.execute("set enable_seqscan = off")
+        # In one snapshot: what a killed writer had sent may still be committed.
+        connection.execute("begin isolation level repeatable read; set local enable_seqscan = off")
         rows = connection.execute(f"select {columns} from projectord.events order by position").fetchall()
         others = connection.execute(f"select {columns} from projectord.events order by stream_id, version").fetchall()
     project.result.expect(sorted(row[0] for row in others) == [row[0] for row in rows],
                           "the log has other events by stream and version than by position")  # fmt: skip
     return [Recorded(row[0], str(row[1]), *row[2:7], str(row[7]), row[8]) for row in rows]
+
+
+def twice(table, connection):  # type: ignore[no-untyped-def]
+    """All commits by key and by time, as they are while nothing is added: what a killed writer had sent may be."""
+    by_key = list(table.order_by(index="id").run(connection))
+    while True:
+        by_time = list(table.order_by(index="recorded_at").run(connection))
+        again = list(table.order_by(index="id").run(connection))
+        if len(again) == len(by_key):
+            return again, by_time
+        by_key = again
 
 
 def store(project: "Project") -> List[Recorded]:
@@ -51,8 +63,7 @@ def store(project: "Project") -> List[Recorded]:
     connection = project.rethink.connect()
     try:
         table = r.db(project.name).table("events", read_mode="majority")
-        by_key = list(table.order_by(index="id").run(connection))
-        by_time = list(table.order_by(index="recorded_at").run(connection))
+        by_key, by_time = twice(table, connection)
         heads = list(r.db(project.name).table("aggregates", read_mode="majority").run(connection))
     finally:
         connection.close()
