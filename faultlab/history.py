@@ -63,8 +63,9 @@ def store(project: "Project") -> List[Recorded]:
     connection = project.rethink.connect()
     try:
         table = r.db(project.name).table("events", read_mode="majority")
-        by_key, by_time = twice(table, connection)
+        # Heads first: one that is ahead of what is read later runs ahead.
         heads = list(r.db(project.name).table("aggregates", read_mode="majority").run(connection))
+        by_key, by_time = twice(table, connection)
     finally:
         connection.close()
     project.result.expect(sorted(it["id"] for it in by_time) == [it["id"] for it in by_key],
