@@ -12,9 +12,11 @@ use sqlx::PgPool;
 
 use crate::rebuild::command;
 use crate::report::Report;
-use crate::servers::Servers;
+use crate::servers::{Servers, until};
 
 const EVERY: Duration = Duration::from_millis(5);
+/// How often the read model is looked at: what is measured is late by this much at most.
+const LOOK: Duration = Duration::from_millis(1);
 /// What there is to replay.
 const BEFORE: usize = 20_000;
 const QUIET: Duration = Duration::from_secs(8);
@@ -62,13 +64,26 @@ async fn store_is_read(store: &PostgresStore) {
 
 /// Milliseconds from each acknowledgement to the row, while something goes on; a reader looks all the while.
 async fn measure(store: &PostgresStore, pool: &PgPool, meanwhile: impl Future<Output = ()>) -> Vec<f64> {
-    let stop = Arc::new(AtomicBool::new(false));
+    let head = "select position from projectord.log_head";
+    let (after,): (i64,) = sqlx::query_as(head).fetch_one(pool).await.expect("a head");
+    let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let reader = tokio::spawn(read(pool.clone(), Arc::clone(&stop)));
+    let looker = tokio::spawn(look(pool.clone(), after, Arc::clone(&ended)));
     let writer = tokio::spawn(write(store.clone(), Arc::clone(&stop)));
     meanwhile.await;
     stop.store(true, Ordering::Relaxed);
     reader.await.expect("no read fails");
-    writer.await.expect("appends")
+    let acknowledged = writer.await.expect("appends");
+    let all = after + i64::try_from(acknowledged.len()).expect("a count");
+    let checkpoint =
+        "select checkpoint from projectord.generations where projection = 'orders' and state = 'live'";
+    until(pool, checkpoint, all).await;
+    tokio::time::sleep(10 * LOOK).await;
+    ended.store(true, Ordering::Relaxed);
+    let seen = looker.await.expect("looks");
+    assert!(seen.len() >= acknowledged.len(), "{} events seen of {}", seen.len(), acknowledged.len());
+    let late = |(acknowledged, seen): (Instant, Instant)| seen.saturating_duration_since(acknowledged);
+    acknowledged.into_iter().zip(seen).map(|it| late(it).as_secs_f64() * 1000.0).collect()
 }
 
 async fn read(pool: PgPool, stop: Arc<AtomicBool>) {
@@ -83,27 +98,37 @@ async fn read(pool: PgPool, stop: Arc<AtomicBool>) {
     }
 }
 
-async fn write(store: PostgresStore, stop: Arc<AtomicBool>) -> Vec<f64> {
-    let (mut waits, mut next) = (Vec::new(), Instant::now());
+/// Appends one event at a time; when each was acknowledged, in order of position.
+async fn write(store: PostgresStore, stop: Arc<AtomicBool>) -> Vec<Instant> {
+    let (mut acknowledged, mut next) = (Vec::new(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
         next += EVERY;
         tokio::time::sleep_until(next.into()).await;
-        let stream = StreamId::random();
         let event = NewEvent::from_json("OrderCreated", json!({"user_id": 7, "total": 12.5}));
         let commit = Commit::new("order", vec![event]);
-        store.append_to_stream(stream, ExpectedVersion::NoStream, commit).await.expect("append");
-        let store = store.clone();
-        let begun = Instant::now();
-        waits.push(tokio::spawn(async move {
-            store.wait_for("orders", stream, Version(1), Duration::from_secs(30)).await.expect("a row");
-            begun.elapsed().as_secs_f64() * 1000.0
-        }));
+        store.append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit).await.expect("append");
+        acknowledged.push(Instant::now());
     }
-    let mut times = Vec::new();
-    for wait in waits {
-        times.push(wait.await.expect("a wait"));
+    acknowledged
+}
+
+/// When the rows that readers see first had each event after `after`: a row and its checkpoint are one commit.
+async fn look(pool: PgPool, after: i64, stop: Arc<AtomicBool>) -> Vec<Instant> {
+    let mut seen = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let (checkpoint,): (i64,) = sqlx::query_as(
+            "select checkpoint from projectord.generations where projection = 'orders' and state = 'live'",
+        )
+        .fetch_one(&pool)
+        .await
+        .expect("a checkpoint");
+        // It never goes back, not over a swap either.
+        let now_seen = usize::try_from(checkpoint - after).unwrap_or(0);
+        assert!(now_seen >= seen.len(), "{now_seen} events after {}", seen.len());
+        seen.resize(now_seen, Instant::now());
+        tokio::time::sleep(LOOK).await;
     }
-    times
+    seen
 }
 
 fn percentile(times: &[f64]) -> f64 {

@@ -16,6 +16,16 @@ declare
 begin
     perform from projectord.projections p where p.name = p_projection and p.generation = p_live for update;
     if found then
+        -- What looks long into the catalogue comes before anything is locked that the live rows' batches need. Only
+        -- who has the projection's row gives a generation another name.
+        select * into live from projectord.generations g
+         where g.projection = p_projection and g.generation = p_live and g.state = 'live';
+        select * into next from projectord.generations g
+         where g.projection = p_projection and g.generation = p_next and g.state <> 'live';
+        if not next.forced then
+            select string_agg(dependant, ', ') into outside from projectord.dependants(live.schema_name) dependant;
+        end if;
+        perform projectord.carry_over(live.schema_name, next.schema_name);
         select * into live from projectord.generations g
          where g.projection = p_projection and g.generation = p_live and g.state = 'live' for update;
     end if;
@@ -48,19 +58,15 @@ begin
         raise exception 'generation % of projection % has not caught up: it is at %, and the live one at %',
             p_next, p_projection, next.checkpoint, seen using errcode = 'PJ012';
     end if;
-    if not next.forced then
-        select string_agg(dependant, ', ') into outside from projectord.dependants(live.schema_name) dependant;
-        if outside is not null then
-            raise exception 'objects outside depend on the read model: %', outside
-                using errcode = 'PJ014',
-                      hint = 'Drop them, and make them again afterwards; or --force, which leaves them with the old rows.';
-        end if;
+    if outside is not null then
+        raise exception 'objects outside depend on the read model: %', outside
+            using errcode = 'PJ014',
+                  hint = 'Drop them, and make them again afterwards; or --force, which leaves them with the old rows.';
     end if;
 
     if next.checkpoint < seen then
         perform projectord.advance(next, seen);
     end if;
-    perform projectord.carry_over(live.schema_name, next.schema_name);
     execute format('alter schema %I rename to %I', live.schema_name, p_projection || '@' || p_live);
     execute format('alter schema %I rename to %I', next.schema_name, p_projection);
 

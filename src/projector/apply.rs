@@ -10,6 +10,7 @@ use tracing::{Instrument, warn};
 use super::batch::BatchSize;
 use super::failure::FailedEvent;
 use super::parked::Fence;
+use super::sessions::Sessions;
 use super::{Config, Failure};
 use crate::event::Position;
 use crate::fault;
@@ -34,6 +35,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub(super) struct Applier {
     pub(super) pool: PgPool,
+    pub(super) sessions: Sessions,
     pub(super) projection: String,
     pub(super) generation: i64,
     /// Of a build that several workers share.
@@ -232,7 +234,7 @@ impl Applier {
 
     /// By handlers in the database: one statement.
     async fn apply_sql(&self, after: Position, limit: i64) -> Result<(Position, Position), sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut session = self.sessions.take(self.generation).await?;
         let apply = if has(Bug::CheckpointAfter) || has(Bug::CheckpointBefore) {
             "call projectord.torn_apply($1, $2, $3, $4, $5, $6, null, null)"
         } else {
@@ -248,7 +250,7 @@ impl Applier {
         if apply.contains("$7") {
             query = query.bind(self.share);
         }
-        let query = query.fetch_one(&mut *connection);
+        let query = query.fetch_one(&mut *session);
         // The server cancels a batch that takes too long; this is for a server that does not answer.
         let patience = self.config.batch_timeout + Duration::from_secs(10);
         fault::point("batch-before");
@@ -259,15 +261,17 @@ impl Applier {
         };
         match answered {
             Some(done) => {
-                if done.as_ref().is_err_and(|error| classify(error) == Class::Away) {
-                    connection.close_on_drop();
+                match &done {
+                    Ok(_) => self.sessions.keep(session, self.generation),
+                    Err(error) if classify(error) == Class::Away => session.close_on_drop(),
+                    Err(_) => {}
                 }
                 fault::point("batch-after");
                 let (reached, head): (i64, i64) = done?;
                 Ok((Position::from_sql(reached), Position::from_sql(head)))
             }
             None => {
-                drop(connection.detach());
+                drop(session.detach());
                 Err(sqlx::Error::Protocol("no answer from PostgreSQL, and no batch under way there".into()))
             }
         }

@@ -94,7 +94,7 @@ impl Projector {
             control_bell: self.control_bell.clone(),
             shutdown,
         };
-        feeders.follow(&self.pool, &self.projection.name, &others, starts, feeder).await;
+        feeders.follow(&self.pool, &self.projection.name, &others, starts, feeder);
         self.feeders = feeders;
         Ok(())
     }

@@ -121,6 +121,8 @@ pub async fn build_beside(
     if let Some(other) = taken(&mut tx, name, lease, seen).await? {
         return Ok(other);
     }
+    // Where its commit is lost, so is that it was asked for no more; and the live rows wait for this to end.
+    execute(&mut tx, "set local synchronous_commit = off".into()).await?;
     let next = next_generation(&mut tx, name).await?;
     drop_beside(&mut tx, name, "state = 'building'").await?;
     let schema = format!("{name}@{next}");

@@ -145,14 +145,19 @@ impl Feeder {
             return Ok(false);
         }
         fault::point("swap-before");
+        // What is still to be caught up with holds up the live rows: in a session that has run these handlers.
+        let mut session = self.applier.sessions.take(*generation).await?;
         let swap = sqlx::query_as("select projectord.swap($1, $2, $3, $4)")
             .bind(projection)
             .bind(self.live)
             .bind(generation)
             .bind(interval(self.keep_old))
-            .fetch_one(pool);
+            .fetch_one(&mut *session);
         let swapped: Result<(i64,), sqlx::Error> = swap.await;
         fault::point("swap-after");
+        if swapped.is_ok() {
+            self.applier.sessions.keep(session, *generation);
+        }
         let error = match swapped {
             Ok((checkpoint,)) => {
                 info!(checkpoint, replaced = self.live, "swapped in: readers see these rows now");

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Feeders {
     running: HashMap<i64, Running>,
+    /// Old rows that are being dropped, which may have to wait for readers; the live ones do not wait for it.
+    dropping: HashMap<Id, i64>,
     tasks: JoinSet<()>,
 }
 
@@ -31,7 +33,7 @@ struct Running {
 impl Feeders {
     /// Runs what the rows say, and nothing else. Those that have failed are left alone, unless `again`. Old rows
     /// whose time is over are dropped.
-    pub(super) async fn follow(
+    pub(super) fn follow(
         &mut self,
         pool: &PgPool,
         projection: &str,
@@ -43,19 +45,25 @@ impl Feeders {
             let id = match ended {
                 Ok((id, ())) => id,
                 Err(failed) => {
-                    error!(projection, "a generation's feeder has panicked; it is started again");
+                    error!(projection, "what works on a generation has panicked; it is started again");
                     failed.id()
                 }
             };
             self.running.retain(|_, it| it.task != id);
+            self.dropping.remove(&id);
         }
         let wanted = |generation: &i64| rows.iter().any(|row| row.generation == *generation && !row.is_over);
         for (_, gone) in self.running.extract_if(|generation, _| !wanted(generation)) {
             gone.stop.request();
         }
         for row in rows {
+            if self.dropping.values().any(|generation| *generation == row.generation) {
+                continue;
+            }
             if row.is_over {
-                drop_old(pool, projection, row.generation).await;
+                let drop = drop_old(pool.clone(), projection.to_owned(), row.generation);
+                let task = self.tasks.spawn(drop.in_current_span()).id();
+                self.dropping.insert(task, row.generation);
             } else if !self.running.contains_key(&row.generation) && (row.error.is_none() || again) {
                 let stop = Trigger::new();
                 let span = info_span!("generation", generation = row.generation, state = row.state);
@@ -75,7 +83,7 @@ impl Feeders {
     }
 }
 
-async fn drop_old(pool: &PgPool, projection: &str, generation: i64) {
+async fn drop_old(pool: PgPool, projection: String, generation: i64) {
     let dropped = async {
         let mut tx = pool.begin().await?;
         let patience = format!("{}ms", PATIENCE.as_millis());

@@ -21,6 +21,7 @@ mod rate;
 mod record;
 mod report;
 mod run;
+mod sessions;
 mod state;
 mod upcaster_tests;
 

@@ -12,6 +12,7 @@ use super::batch::BatchSize;
 use super::feeders::Feeders;
 use super::rate::Rate;
 use super::record::{Rebuild, Record, Wanted};
+use super::sessions::Sessions;
 use super::{Bell, FIRST_WAIT, Failure, LONGEST_WAIT, OnChange, Pace, Progress, Settings, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
@@ -32,6 +33,7 @@ pub struct Projector {
     pub(super) compiled: Compiled,
     pub(super) settings: Settings,
     pub(super) pool: PgPool,
+    sessions: Sessions,
     pub(super) log_bell: Bell,
     pub(super) control_bell: Bell,
     pub(super) pace: Pace,
@@ -82,6 +84,7 @@ impl Projector {
             lease,
             compiled,
             settings,
+            sessions: Sessions::new(pool.clone()),
             pool,
             log_bell,
             control_bell,
@@ -189,6 +192,7 @@ impl Projector {
         let config = self.settings.config.clone();
         Applier {
             pool: self.pool.clone(),
+            sessions: self.sessions.clone(),
             projection: self.projection.name.clone(),
             generation,
             share: None,
