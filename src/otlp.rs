@@ -74,7 +74,7 @@ impl HttpClient for Client {
         };
         match (problem, self.is_lost.load(Ordering::Relaxed)) {
             (Some(error), false) => {
-                warn!(%error, place, "traces are not taken; trying again with the next ones")
+                warn!(%error, place, "traces are not taken; trying again with the next ones");
             }
             (None, true) => info!(place, "traces are taken again"),
             _ => {}

@@ -122,7 +122,7 @@ impl Notify {
                     let gets_on = gets_on(watchdog, main, looks);
                     match (gets_on, fed) {
                         (false, true) => {
-                            error!(?main, ?looks, "the daemon does not get on; its watchdog is not fed")
+                            error!(?main, ?looks, "the daemon does not get on; its watchdog is not fed");
                         }
                         (true, false) => info!("the daemon gets on again"),
                         _ => {}

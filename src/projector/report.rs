@@ -35,7 +35,7 @@ impl Projector {
         match &failure {
             // Said once: what is tried again may fail again.
             Some(failure) if self.failure.as_ref() != Some(failure) => {
-                error!(reason = %failure.for_log(), "halted")
+                error!(reason = %failure.for_log(), "halted");
             }
             Some(_) => {}
             None => self.say(state),

@@ -20,9 +20,12 @@ pub fn trials() -> Vec<Trial> {
 const STREAM: &str = "6763e85f-f8d5-5bee-ad04-4ed1d6d49798";
 const CANARY: &str = "canary-in-data";
 
-/// The bodies that it was sent, and the heads of the requests.
+/// The head of a request, and its body.
+type Taken = (String, Vec<u8>);
+
+/// What it was sent.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+struct Collector(Arc<Mutex<Vec<Taken>>>);
 
 impl Collector {
     async fn start() -> (Self, u16) {
