@@ -77,7 +77,11 @@ fn in_words(definition: &Definition, plan: &Plan) -> Vec<Line> {
     let rate = thousands(plan.rate as u64);
     let seconds = plan.time().as_secs_f64();
     let time = if seconds < 1.0 { "less than a second".into() } else { format!("about {seconds:.0} s") };
-    line("time", format!("{time}, at {rate} events/s, as measured on the first of them"));
+    if plan.events.0 > 0 && plan.rate < 1.0 {
+        line("time", "not known: the first event would be parked".into());
+    } else {
+        line("time", format!("{time}, at {rate} events/s, as measured on the first of them"));
+    }
     line("disk", format!("about {} beside the {} of the live rows", size(plan.bytes.1), size(plan.bytes.0)));
     if plan.outside.is_empty() {
         line("outside", "nothing depends on its tables; grants and comments carry over by name".into());

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use super::Failure;
 use super::build::GenerationError;
 use super::build::{create, quoted, refused_by_sql};
-use crate::projection::Definition;
+use crate::projection::{Definition, OnError};
 
 /// How many events are applied at a time while the rate is measured, and for how long.
 const PIECE: i64 = 5_000;
@@ -76,7 +76,8 @@ pub async fn plan(connection: &mut PgConnection, projection: &Definition) -> Res
     let (here, there) = (columns(&mut tx, name).await?, columns(&mut tx, &scratch).await?);
     let of_live = size(&mut tx, name).await?;
     let empty = size(&mut tx, &scratch).await?;
-    let (applied, rate) = measure(&mut tx, &scratch, events).await.map_err(|error| failed(&error))?;
+    let (applied, rate) =
+        measure(&mut tx, projection, &scratch, events.0).await.map_err(|error| failed(&error))?;
     let grown = size(&mut tx, &scratch).await? - empty;
     tx.rollback().await?;
     let estimate = match applied {
@@ -141,20 +142,43 @@ async fn size(connection: &mut PgConnection, schema: &str) -> Result<i64, sqlx::
     Ok(bytes)
 }
 
-/// Applies the first events of the log, piece by piece, for a while: how many, and how many a second.
+/// Applies the first events of the log, piece by piece, for a while: how many, and how many a second. Those that
+/// somebody has left out are left out; where one would be parked, it ends before.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 async fn measure(
     connection: &mut PgConnection,
+    projection: &Definition,
     schema: &str,
-    (head, _): (i64, i64),
+    head: i64,
 ) -> Result<(i64, f64), sqlx::Error> {
+    let skipped: Vec<(i64,)> =
+        sqlx::query_as("select position from projectord.skipped where projection = $1")
+            .bind(&projection.name)
+            .fetch_all(&mut *connection)
+            .await?;
+    let skipped: Vec<i64> = skipped.into_iter().map(|(position,)| position).collect();
     let path = format!("{}, pg_temp", quoted(schema));
     sqlx::query("select set_config('search_path', $1, true)").bind(path).execute(&mut *connection).await?;
-    let apply = format!("select {}.projectord_apply($1, $2, null, null, null, null)", quoted(schema));
-    let (begun, mut at) = (Instant::now(), 0);
-    while at < head && begun.elapsed() < MEASURE {
-        let to = (at + PIECE).min(head);
-        sqlx::query(sqlx::AssertSqlSafe(apply.as_str())).bind(at).bind(to).execute(&mut *connection).await?;
+    let apply = format!("select {}.projectord_apply($1, $2, null, $3, null, null)", quoted(schema));
+    let (begun, mut at, mut at_once) = (Instant::now(), 0, PIECE);
+    while at < head && at_once > 0 && begun.elapsed() < MEASURE {
+        let to = (at + at_once).min(head);
+        let mut piece = connection.begin().await?;
+        let applied = sqlx::query(sqlx::AssertSqlSafe(apply.as_str()))
+            .bind(at)
+            .bind(to)
+            .bind(&skipped)
+            .execute(&mut *piece)
+            .await;
+        match applied {
+            Ok(_) => piece.commit().await?,
+            Err(_) if projection.on_error == OnError::Park => {
+                piece.rollback().await?;
+                at_once /= 10;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
         at = to;
     }
     Ok((at, at as f64 / begun.elapsed().as_secs_f64().max(1e-6)))

@@ -162,6 +162,7 @@ async fn skips() {
     assert_eq!(project.value(recorded).await, "3 P0001 true");
     project.ok(&["audit"]);
     let live = project.rows("accounts.balances").await;
+    project.ok(&["plan", "accounts"]);
     project.ok(&["rebuild", "accounts", "--yes"]);
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(project.rows("accounts.balances").await, live);
@@ -170,6 +171,8 @@ async fn skips() {
 
     // Of a parked stream, what waits behind the skipped event can then be applied.
     let (project, bad, _) = parked_project().await;
+    let plan = project.ok(&["plan", "accounts"]);
+    assert!(plan.contains("events/s"), "what would be parked does not stop it: {plan}");
     project.ok(&["skip", "accounts", "3", "--yes"]);
     let _daemon = project.daemon();
     project.until_value("select count(*) from projectord.leases where owner is not null", "1").await;
