@@ -52,5 +52,5 @@ async fn readme() {
     let read = shell(&read).output().unwrap();
     let said = text(&read.stdout);
     assert!(read.status.success(), "{said}\n{}", text(&read.stderr));
-    assert!(said.contains(r#""position":2"#) && said.contains(r#""status":"sent""#), "{said}");
+    assert!(said.contains(r#""position":2"#) && said.contains(r#""status": "sent""#), "{said}");
 }
