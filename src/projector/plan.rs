@@ -59,7 +59,7 @@ pub async fn plan(connection: &mut PgConnection, projection: &Definition) -> Res
     .await?;
     let (live, Json(before)) = live.unwrap_or_default();
     let files = if live == 0 { Vec::new() } else { changes(&before, &projection.files()) };
-    let events = sqlx::query_as(
+    let events: (i64, i64) = sqlx::query_as(
         "select h.position, (select count(*) from projectord.events where type like any($1))
            from projectord.log_head h",
     )
@@ -161,7 +161,7 @@ async fn measure(
     sqlx::query("select set_config('search_path', $1, true)").bind(path).execute(&mut *connection).await?;
     let apply = format!("select {}.projectord_apply($1, $2, null, $3, null, null)", quoted(schema));
     let (begun, mut at, mut at_once) = (Instant::now(), 0, PIECE);
-    while at < head && at_once > 0 && begun.elapsed() < MEASURE {
+    while at < head && begun.elapsed() < MEASURE {
         let to = (at + at_once).min(head);
         let mut piece = connection.begin().await?;
         let applied = sqlx::query(sqlx::AssertSqlSafe(apply.as_str()))
@@ -172,9 +172,13 @@ async fn measure(
             .await;
         match applied {
             Ok(_) => piece.commit().await?,
+            // One by one up to the event that would be parked.
             Err(_) if projection.on_error == OnError::Park => {
                 piece.rollback().await?;
-                at_once /= 10;
+                if at_once == 1 {
+                    break;
+                }
+                at_once = (at_once / 10).max(1);
                 continue;
             }
             Err(error) => return Err(error),

@@ -121,7 +121,7 @@ async fn help() {
     // A line that is further in goes on with what the one before says.
     let verbs: Vec<&str> = verbs.filter(|line| !line.starts_with("   ")).map(str::trim).collect();
     let verbs: Vec<&str> = verbs.iter().filter_map(|line| line.split(' ').next()).collect();
-    let known = "setup run demo import append stream tail explain status audit plan rebuild verify undo pause resume parked retry skip operations new test check config help";
+    let known = "setup run demo import append stream tail explain status audit plan rebuild verify undo pause resume parked retry skip operations new test check config completions man help";
     assert_eq!(verbs.join(" "), known);
     for verb in verbs.iter().filter(|verb| **verb != "help") {
         let output = projectord(&[verb, "--help"]);
