@@ -1,8 +1,10 @@
 //! Configuration: defaults, then a file, then the environment. Each module owns its part; here they are
 //! gathered, and judged as a whole.
 
+mod http;
 mod load;
 mod logging;
+pub(crate) mod tokens;
 mod url_file;
 
 use std::path::PathBuf;
@@ -11,10 +13,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Limits;
+use crate::ingest;
 use crate::projector::{self, OnChange, RebuildConfig};
 pub use crate::secret::{SecretText, SecretUrl};
 use crate::store::Settings;
-use crate::{http, ingest};
+pub use http::Http;
 pub use load::{ConfigError, Loaded, load};
 pub use logging::{Format, Level, Logging};
 
@@ -35,7 +38,7 @@ pub struct Config {
     /// Building read models anew.
     pub rebuild: RebuildConfig,
     /// What the daemon answers over HTTP.
-    pub http: http::Config,
+    pub http: Http,
     /// What the daemon says of itself.
     pub log: Logging,
     /// How it ends.

@@ -11,8 +11,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::tokens::{Role, Tokens};
-use super::{Config, Problem, dashboard};
+use super::{Problem, dashboard};
+use crate::config::Http;
+use crate::config::tokens::{Role, Tokens};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -33,7 +34,7 @@ pub(super) struct Access {
 
 impl Access {
     /// Reads the tokens. Whoever reaches an address beyond this machine must have one.
-    pub(super) fn new(config: &Config, address: SocketAddr) -> Result<Self, String> {
+    pub(super) fn new(config: &Http, address: SocketAddr) -> Result<Self, String> {
         let tokens = Tokens::load(config)?;
         if tokens.is_empty() && !address.ip().is_loopback() {
             let listen = &config.listen;

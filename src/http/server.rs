@@ -15,7 +15,8 @@ use super::body::Bodies;
 use super::history::{self, History};
 use super::latest::Latest;
 use super::measured::Measured;
-use super::{Config, Shared, routes, serve};
+use super::{Shared, routes, serve};
+use crate::config::{Config, Http};
 use crate::health::Health;
 use crate::measure::Measures;
 use crate::postgres::Options;
@@ -39,7 +40,7 @@ const STORE_CONNECTIONS: usize = 2;
 pub(crate) struct Server {
     listener: TcpListener,
     access: Access,
-    config: Config,
+    config: Http,
 }
 
 /// What it works with; see [`Shared`].
@@ -48,7 +49,7 @@ pub(crate) struct Parts {
     pub(crate) postgres: Options,
     /// None where the log is the store.
     pub(crate) store: Option<RethinkServer>,
-    pub(crate) config: crate::config::Config,
+    pub(crate) config: Config,
     pub(crate) code: Vec<Definition>,
     pub(crate) daemon: Uuid,
     pub(crate) health: watch::Receiver<Health>,
@@ -65,7 +66,7 @@ impl Server {
     ///
     /// # Errors
     /// Where it cannot be had, or where other machines reach it and need no token; for a reader.
-    pub(crate) fn bind(config: &Config) -> Result<Option<Self>, String> {
+    pub(crate) fn bind(config: &Http) -> Result<Option<Self>, String> {
         let listen = &config.listen;
         if listen.is_empty() {
             return Ok(None);

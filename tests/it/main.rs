@@ -31,6 +31,7 @@ mod outage;
 mod parking;
 mod permits;
 mod projector;
+mod reading;
 mod rebuild;
 mod rethinkdb;
 mod roles;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         contract::trials,
         log::trials,
         projector::trials,
+        reading::trials,
         rebuild::trials,
         code::trials,
         outage::trials,

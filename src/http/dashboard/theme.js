@@ -16,8 +16,7 @@
     root.dataset.theme = theme;
     const button = document.getElementById('theme');
     if (!button) return;
-    button.textContent = { system: 'System', light: 'Light', dark: 'Dark' }[theme];
-    button.setAttribute('aria-label', `Colours: ${theme === 'system' ? 'as the system' : theme}`);
+    button.textContent = `Colours: ${theme}`;
   };
   show(chosen());
   addEventListener('DOMContentLoaded', () => {

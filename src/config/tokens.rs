@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Config;
+use super::Http;
 
 /// What a caller may do. Each may also do what stands before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +41,7 @@ impl fmt::Display for Role {
 
 /// All tokens, as their hashes: what is not kept cannot be shown.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tokens(Vec<Entry>);
+pub(crate) struct Tokens(Vec<Entry>);
 
 #[derive(Clone)]
 struct Entry {
@@ -58,10 +58,10 @@ impl fmt::Debug for Entry {
 
 impl Tokens {
     /// The tokens' file, and what the configuration holds itself.
-    pub(super) fn load(config: &Config) -> Result<Self, String> {
+    pub(crate) fn load(http: &Http) -> Result<Self, String> {
         let mut tokens =
-            Self::parse(config.tokens.reveal()).map_err(|problem| format!("http.tokens: {problem}"))?;
-        if let Some(path) = &config.tokens_file {
+            Self::parse(http.tokens.reveal()).map_err(|problem| format!("http.tokens: {problem}"))?;
+        if let Some(path) = &http.tokens_file {
             let problem = |what: String| format!("http.tokens_file: {}: {what}", path.display());
             let text =
                 std::fs::read_to_string(path).map_err(|error| problem(format!("cannot read it: {error}")))?;
@@ -72,7 +72,7 @@ impl Tokens {
 
     /// `read|write|operate NAME TOKEN` a line. What is wrong is said by the line's number: what stands there may be a
     /// secret.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut entries = Vec::new();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -101,12 +101,12 @@ impl Tokens {
         Ok(Self(entries))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whose token it is. Every one is compared, and as a whole, so that the time it takes tells nothing.
-    pub(super) fn find(&self, token: &str) -> Option<(&str, Role)> {
+    pub(crate) fn find(&self, token: &str) -> Option<(&str, Role)> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let mut found = None;
         for entry in &self.0 {
