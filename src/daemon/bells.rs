@@ -2,7 +2,7 @@
 //! shows others that this process lives.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
@@ -57,7 +57,7 @@ async fn hear(
         let shown = show_presence(&mut listener, daemon).await?;
         Ok((listener, shown))
     };
-    let (mut listener, mut shown) = match connected.await {
+    let (mut listener, shown) = match connected.await {
         Ok(listener) => listener,
         Err(error) => return error,
     };
@@ -67,27 +67,42 @@ async fn hear(
     backoff.reset();
     bells.log.ring();
     bells.control.ring();
+    let lost = follow(&mut listener, daemon, bells, shown).await;
+    // The session may go back to the pool, and the next one is to have the lock.
+    let freed = sqlx::query("select pg_advisory_unlock_all()").execute(&mut listener);
+    drop(timeout(Duration::from_secs(1), freed).await);
+    lost
+}
+
+/// Rings until the session is lost.
+async fn follow(listener: &mut PgListener, daemon: Uuid, bells: &Bells, mut shown: bool) -> sqlx::Error {
+    let mut asked = Instant::now();
     loop {
-        match timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(notification))) if notification.channel() == CONTROL => bells.control.ring(),
-            Ok(Ok(Some(_))) => bells.log.ring(),
+        // Nothing to hear, or nobody there any more.
+        let silent = match timeout(SILENCE, listener.try_recv()).await {
+            Ok(Ok(Some(notification))) => {
+                if notification.channel() == CONTROL { &bells.control } else { &bells.log }.ring();
+                false
+            }
             Ok(Ok(None)) => return sqlx::Error::Protocol("the connection was closed".into()),
             Ok(Err(error)) => return error,
-            // Nothing to hear, or nobody there any more.
-            Err(_) => {
-                let asked = async {
-                    match shown {
-                        true => sqlx::query("select 1").execute(&mut listener).await.map(|_| true),
-                        false => show_presence(&mut listener, daemon).await,
-                    }
-                };
-                shown = match timeout(SILENCE, asked).await {
-                    Ok(Ok(shown)) => shown,
-                    Ok(Err(error)) => return error,
-                    Err(_) => return sqlx::Error::Protocol("the connection has fallen silent".into()),
-                };
-            }
+            Err(_) => true,
+        };
+        if !silent && (shown || asked.elapsed() < SILENCE) {
+            continue;
         }
+        let ask = async {
+            match shown {
+                true => sqlx::query("select 1").execute(&mut *listener).await.map(|_| true),
+                false => show_presence(listener, daemon).await,
+            }
+        };
+        shown = match timeout(SILENCE, ask).await {
+            Ok(Ok(shown)) => shown,
+            Ok(Err(error)) => return error,
+            Err(_) => return sqlx::Error::Protocol("the connection has fallen silent".into()),
+        };
+        asked = Instant::now();
     }
 }
 

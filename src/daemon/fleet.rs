@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::bells::Bells;
@@ -22,6 +23,8 @@ use crate::store::RethinkStore;
 
 /// How long something that panicked stays away.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
+/// How long PostgreSQL may take to be told something; meanwhile signals wait.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// All loops of this daemon.
 pub(super) struct Fleet {
@@ -117,16 +120,19 @@ impl Fleet {
         self.refused =
             problems.iter().filter_map(of).filter(|name| !self.projections.contains_key(name)).collect();
         self.refused.dedup();
-        for problem in problems.iter().rev() {
-            if let Some(name) = of(problem).filter(|name| self.refused.contains(name)) {
-                refuse(&self.control, &name, &problem.to_string()).await;
+        let told = async {
+            for problem in problems.iter().rev() {
+                if let Some(name) = of(problem).filter(|name| self.refused.contains(name)) {
+                    refuse(&self.control, &name, &problem.to_string()).await;
+                }
             }
-        }
-        for name in known(&self.control).await {
-            if !broken(&name) && !projections.iter().any(|it| it.name == name) {
-                refuse(&self.control, &name, "its folder is gone; its read model stays as it is").await;
+            for name in known(&self.control).await {
+                if !broken(&name) && !projections.iter().any(|it| it.name == name) {
+                    refuse(&self.control, &name, "its folder is gone; its read model stays as it is").await;
+                }
             }
-        }
+        };
+        drop(timeout(SHORT, told).await);
         let gone = |name: &String| !projections.iter().any(|it| it.name == **name) && !broken(name);
         for name in self.projections.keys().filter(|name| gone(name)).cloned().collect::<Vec<_>>() {
             warn!(projection = name, "its folder is gone; its read model stays as it is");
@@ -144,6 +150,7 @@ impl Fleet {
             }
         }
         self.able.send_replace(self.names());
+        self.give_back_what_rests().await;
         self.run_what_is_held(Duration::ZERO);
         self.bells.control.ring();
         Ok(problems.len())
@@ -155,8 +162,10 @@ impl Fleet {
         for name in self.running.keys().cloned().collect::<Vec<_>>() {
             match self.held.get(&name) {
                 Some(held) if held.hand_over => {
-                    info!(name, "handed over to a daemon that has less to do");
-                    self.running[&name].shutdown.request();
+                    if !self.running[&name].shutdown.subscribe().is_requested() {
+                        info!(name, "handed over to a daemon that has less to do");
+                        self.running[&name].shutdown.request();
+                    }
                 }
                 Some(held) if held.lease == self.running[&name].lease => {}
                 _ => {
@@ -165,10 +174,7 @@ impl Fleet {
                 }
             }
         }
-        let idle = |held: &&Held| held.hand_over && !self.running.contains_key(&held.name);
-        for held in self.held.values().filter(idle).cloned().collect::<Vec<_>>() {
-            self.give_back(&held.name, held.lease).await;
-        }
+        self.give_back_what_rests().await;
         self.run_what_is_held(Duration::ZERO);
     }
 
@@ -200,9 +206,9 @@ impl Fleet {
         else {
             return;
         };
-        let Some(running) = self.running.remove(&name) else { return };
+        self.running.remove(&name);
         if self.held.get(&name).is_some_and(|held| held.hand_over) {
-            self.give_back(&name, running.lease).await;
+            self.give_back_what_rests().await;
             return;
         }
         error!(name, panicked, "ended by itself; starting it again");
@@ -218,10 +224,14 @@ impl Fleet {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    async fn give_back(&mut self, name: &str, lease: Lease) {
-        self.held.remove(name);
-        // Where it cannot be given back, it ends by itself.
-        let _ = release(&self.control, name, lease).await;
+    /// Gives back what is handed over and has ended.
+    async fn give_back_what_rests(&mut self) {
+        let rests = |held: &&Held| held.hand_over && !self.running.contains_key(&held.name);
+        for held in self.held.values().filter(rests).cloned().collect::<Vec<_>>() {
+            self.held.remove(&held.name);
+            // Where it cannot be given back, the keeper says so again.
+            drop(timeout(SHORT, release(&self.control, &held.name, held.lease)).await);
+        }
     }
 
     fn names(&self) -> Vec<String> {

@@ -185,7 +185,8 @@ async fn missing(pool: &PgPool, store: &RethinkStore) -> Result<Option<String>, 
     let places: Vec<(StreamId, Version)> = keys.iter().map(|key| (key.stream, key.last)).collect();
     let logged = Log::new(pool.clone()).commits_at(&places).await.map_err(|error| describe(&error))?;
     let lacking = logged.iter().filter(|commit| commit.is_none()).count();
-    Ok((lacking > 0).then(|| format!("ingest: {lacking} commits older than {SETTLED} are not in the log")))
+    let age = SETTLED.num_seconds();
+    Ok((lacking > 0).then(|| format!("ingest: {lacking} commits older than {age} s are not in the log")))
 }
 
 #[cfg(test)]

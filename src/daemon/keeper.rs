@@ -42,9 +42,10 @@ pub(super) async fn beat(
             Ok(Ok(now)) => {
                 renewed = begun;
                 held.send_if_modified(|before| {
-                    let changed = *before != now;
+                    // What is to be handed over is said again until it is.
+                    let news = *before != now || now.iter().any(|it| it.hand_over);
                     *before = now;
-                    changed
+                    news
                 });
                 None
             }

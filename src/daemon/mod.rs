@@ -7,6 +7,8 @@ mod fleet;
 mod health;
 mod keeper;
 mod notify;
+mod prepare;
+mod reload;
 mod run;
 mod signals;
 

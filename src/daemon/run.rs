@@ -3,27 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
-use uuid::Uuid;
 
 use super::bells::{Bells, listen};
 use super::builder::Daemon;
 use super::fleet::Fleet;
+use super::prepare::prepare;
+use super::reload::reload;
 use super::signals::{Request, Requests};
 use super::{caught_up, health, keeper};
-use crate::backoff::Backoff;
-use crate::config::{self, Config, Level};
+use crate::config::Config;
 use crate::fault;
 use crate::health::Health;
 use crate::http;
 use crate::ingest;
 use crate::lease::{Identity, leave};
 use crate::measure::Measures;
-use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate, why};
+use crate::postgres::{MigrateError, Options};
 use crate::projection::{Definition, Problem, load_all};
 use crate::pulse::Pulse;
 use crate::shutdown::Trigger;
@@ -133,18 +132,27 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     let control = patient.pool(6);
     let work = options.statement_timeout(config.projector.batch_timeout).pool(config.postgres.connections);
     notify.status("waiting for PostgreSQL");
-    tokio::select! {
-        ready = prepare(&control) => ready?,
-        () = asked_to_stop(&mut requests) => {
-            notify.stopping();
-            shutdown.request();
-            drop(tokio::time::timeout(config.shutdown.drain, http_ended).await);
-            return Ok(Outcome::Stopped);
+    tokio::pin!(stop);
+    let stopped = tokio::select! {
+        ready = prepare(&control) => ready.map(|()| false)?,
+        () = asked_to_stop(&mut requests) => true,
+        () = &mut stop => true,
+    };
+    if stopped {
+        notify.stopping();
+        shutdown.request();
+        tokio::select! {
+            _ = tokio::time::timeout(config.shutdown.drain, http_ended) => {}
+            // A second signal ends the process in there.
+            () = asked_to_stop(&mut requests) => {}
         }
+        return Ok(Outcome::Stopped);
     }
 
     #[cfg(feature = "sabotage")]
-    crate::sabotage::spoil(&control).await.map_err(|error| RunError::Failed(describe(&error)))?;
+    crate::sabotage::spoil(&control)
+        .await
+        .map_err(|error| RunError::Failed(crate::postgres::describe(&error)))?;
 
     let (progress, store_read) = watch::channel(match config.store.url {
         Some(_) => ingest::Progress::Reading,
@@ -179,7 +187,7 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
             Mode::UntilCaughtUp => caught_up::wait(&control, who.id, projections, store_read).await,
         }
     };
-    tokio::pin!(caught_up, stop);
+    tokio::pin!(caught_up);
     let outcome = loop {
         tokio::select! {
             request = requests.next() => match request {
@@ -231,66 +239,8 @@ pub(super) async fn run_until(daemon: Daemon, stop: impl Future<Output = ()>) ->
     outcome
 }
 
-/// Waits for PostgreSQL, and brings the daemon's own schema up to date.
-async fn prepare(pool: &PgPool) -> Result<(), MigrateError> {
-    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-    let mut said = false;
-    loop {
-        fault::point("migrate");
-        match migrate(pool).await {
-            Err(MigrateError::Postgres(error)) if classify(&error) == Class::Away => {
-                if !said {
-                    let error = why(pool, error).await;
-                    warn!(error = %describe(&error), "PostgreSQL is not ready; trying again until it is");
-                    said = true;
-                }
-                tokio::time::sleep(backoff.next_wait()).await;
-            }
-            done => return done,
-        }
-    }
-}
-
 async fn asked_to_stop(requests: &mut Requests) {
     while requests.next().await != Request::Stop {}
-}
-
-/// What cannot be read stays as it was, and that is counted.
-async fn reload(
-    fleet: &mut Fleet,
-    control: &PgPool,
-    daemon: Uuid,
-    file: Option<&std::path::Path>,
-    level: Option<&Level>,
-) {
-    let whole = match config::load(file) {
-        Ok(loaded) => {
-            if let Some(level) = level {
-                level.set(&loaded.config.log);
-            }
-            match fleet.load().await {
-                Ok(problems) => {
-                    info!(problems, "reloaded projections and log level");
-                    problems == 0
-                }
-                Err(problem) => {
-                    error!(%problem, "projections not reloaded");
-                    false
-                }
-            }
-        }
-        Err(error) => {
-            error!(%error, "not reloaded; the configuration is as it was");
-            false
-        }
-    };
-    if !whole {
-        let counted =
-            sqlx::query("update projectord.daemons set refused_reloads = refused_reloads + 1 where id = $1")
-                .bind(daemon)
-                .execute(control);
-        drop(tokio::time::timeout(Duration::from_secs(2), counted).await);
-    }
 }
 
 async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {

@@ -47,7 +47,7 @@ impl FromStr for Options {
         };
         // A dead peer is noticed by the server after some 15 s, so that its locks go (the client side
         // has its own deadlines). JIT costs more than it gains on handlers called once a batch.
-        let connect = connect.application_name("projectord").options([
+        let connect = connect.application_name("projectord").disable_statement_logging().options([
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "4"),

@@ -40,6 +40,9 @@ impl Projector {
             Some(_) => {}
             None => self.say(state),
         }
+        if matches!(state, State::Paused | State::Halted) {
+            self.sessions.clear();
+        }
         self.state = Some(state);
         self.failure.clone_from(&failure);
         self.progress.send_modify(|progress| progress.state = Some(state));

@@ -33,7 +33,7 @@ pub struct Projector {
     pub(super) compiled: Compiled,
     pub(super) settings: Settings,
     pub(super) pool: PgPool,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     pub(super) log_bell: Bell,
     pub(super) control_bell: Bell,
     pub(super) pace: Pace,

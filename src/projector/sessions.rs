@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 
-/// One that has rested longer goes back to the pool, which asks whether it is still there.
+/// One that has rested longer is not used again before the pool has asked whether it is still there.
 const RESTED: Duration = Duration::from_secs(1);
 
 /// Shared by all that works for one projection: whoever goes on with a generation that was swapped in finds the
@@ -49,6 +49,11 @@ impl Sessions {
         if in_use <= self.pool.options().get_max_connections() as usize / 2 {
             self.change(|kept| kept.push(Kept { session, generation, used: Instant::now() }));
         }
+    }
+
+    /// Gives all back to the pool; for when no batch will come for a while.
+    pub(super) fn clear(&self) {
+        self.change(Vec::clear);
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Vec<Kept>) -> T) -> T {

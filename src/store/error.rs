@@ -9,7 +9,7 @@ use crate::event::{CommitId, Refusal, StreamId, Version};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// Somebody else was first. (`ConcurrentStreamWriteError` in the founding document.)
+    /// Somebody else was first.
     #[error("stream {stream} is at version {actual}, expected {}", in_words(*.expected))]
     Conflict {
         /// The stream.

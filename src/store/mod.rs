@@ -33,7 +33,7 @@ pub use wait::{ReadModels, WaitError};
 /// Where a commit may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedVersion {
-    /// The stream must not exist yet. (`expected_version = None` in the founding document.)
+    /// The stream must not exist yet.
     NoStream,
     /// The stream must be at this version: the one that the decision was made on.
     Exact(Version),

@@ -33,6 +33,7 @@ pub fn trials() -> Vec<Trial> {
         trial("code::an_upcaster_that_fails_is_named_with_its_line", upcaster_fails),
         trial("code::one_that_ends_the_transaction_is_refused", cannot_commit),
         trial("code::one_that_panics_leaves_the_others_going", panics),
+        trial("code::a_daemon_that_waits_for_postgresql_stops_when_it_is_told_to", stops_while_waiting),
         trial("code::the_example_keeps_its_table", example),
         trial("code::the_test_kit_takes_it_as_it_takes_a_folder", test_kit),
         trial("wait_for::returns_when_the_row_is_there_and_raises_when_it_is_not", waits),
@@ -132,6 +133,16 @@ impl Inside {
         drop(self.stop);
         assert_eq!(self.run.await.unwrap().unwrap(), Outcome::Stopped);
     }
+}
+
+async fn stops_while_waiting() {
+    let mut config = Config::default();
+    config.postgres.url = SecretUrl::from("postgres://127.0.0.1:1/d");
+    config.http.listen = String::new();
+    let daemon = Daemon::builder(config).projection(Accounts { way: Way::Sum, on_error: OnError::Halt });
+    let stop = tokio::time::sleep(Duration::from_millis(300));
+    let ended = tokio::time::timeout(Duration::from_secs(10), daemon.run_until(stop)).await;
+    assert_eq!(ended.expect("it ends").unwrap(), Outcome::Stopped);
 }
 
 /// Streams of ten events each, with amounts 1 to 10, and some that nobody wants.

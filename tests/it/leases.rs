@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
             "leases::a_daemon_without_a_projections_folder_leaves_it_to_the_one_that_has_it",
             without_folder,
         ),
+        trial("leases::a_daemon_shows_its_presence_again_while_the_log_grows", shows_presence),
         rethink_trial("leases::ingest_is_taken_over_too", ingest_is_taken_over),
     ]
 }
@@ -62,6 +63,47 @@ async fn until_exact(project: &Project, names: &[&str], patience: Duration) -> D
         until(&sql, patience, async || project.value(&sql).await == "true").await;
     }
     begun.elapsed()
+}
+
+/// Its lock is another session's when it comes back to it, and there is always something to hear.
+async fn shows_presence() {
+    let project = Project::new().await;
+    write_counters(&project, &["a"]);
+    let _daemon = project.daemon();
+    let shown = "select count(*) from pg_locks l, projectord.daemons d
+                  where l.locktype = 'advisory' and l.granted and l.database =
+                        (select oid from pg_database where datname = current_database())
+                    and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(d.id::text, 0)";
+    project.until_value(shown, "1").await;
+    let id = project.value("select id from projectord.daemons").await;
+    let mut other = project.pool.acquire().await.unwrap();
+    let lost = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where datname = current_database() and query like 'select pg_try_advisory_lock%'";
+    let lock = async {
+        sqlx::query("select pg_advisory_lock(hashtextextended($1, 0))").bind(&id).execute(&mut *other).await
+    };
+    let (locked, ended) = tokio::join!(lock, project.value(lost));
+    locked.unwrap();
+    assert_eq!(ended, "1");
+    let writing = async {
+        loop {
+            append(&project, 1).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let shows_it_again = async {
+        // It has been refused once by then.
+        let asked =
+            "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle'
+                      and query like 'select pg_try_advisory_lock%'";
+        project.until_value(asked, "1").await;
+        sqlx::query("select pg_advisory_unlock_all()").execute(&mut *other).await.unwrap();
+        project.until_value(shown, "1").await;
+    };
+    tokio::select! {
+        () = shows_it_again => {}
+        () = writing => {}
+    }
 }
 
 async fn spreads() {

@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         trial("secrecy::no_log_shows_a_password_or_what_an_event_says", on_postgres),
         rethink_trial("secrecy::nor_with_the_store_on_rethinkdb", on_rethinkdb),
         trial("log::is_pretty_on_a_terminal_and_json_otherwise", looks),
+        trial("log::what_is_said_after_a_query_is_not_lost", after_queries),
     ]
 }
 
@@ -165,6 +166,27 @@ async fn ask(port: u16, token: &str) {
     socket.read_to_end(&mut answer).await.unwrap();
     let answer = text(&answer);
     assert!(answer.starts_with("HTTP/1.1 ") && !answer.contains(TOKEN), "{answer}");
+}
+
+/// The driver asks whether its own line is wanted, and it is not; the next line on that thread is.
+async fn after_queries() {
+    let project = Project::new().await;
+    project.copy("projections/orders");
+    for name in ["first", "second"] {
+        project.write(name, "schema.sql", "create table seen (position bigint);");
+        project.write(name, "Counted.sql", "insert into seen values (event.position);");
+    }
+    let daemon = project.daemon();
+    project.until_state("second", "live").await;
+    for name in ["first", "second"] {
+        std::fs::remove_dir_all(project.projections().join(name)).unwrap();
+    }
+    daemon.signal("HUP");
+    until("the reload is over", Duration::from_secs(20), async || {
+        project.log().contains("reloaded projections and log level")
+    })
+    .await;
+    assert_eq!(project.log().matches("its folder is gone").count(), 2, "{}", project.log());
 }
 
 /// A terminal is what `script` makes.
