@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
@@ -25,6 +25,8 @@ pub(super) fn router(shared: Arc<Shared>, access: Arc<Access>, bodies: Bodies) -
         .merge(api::router())
         .merge(dashboard::router())
         .fallback(problem::nothing_here)
+        // The layer below bounds a body, by what is configured.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(bodies, body::read))
         .layer(from_fn_with_state(access, access::check))
         .layer(from_fn(problem::everywhere))

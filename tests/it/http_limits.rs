@@ -11,6 +11,7 @@ use crate::support::{Project, Site, answer, trial, until};
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("http_limits::a_slow_head_a_slow_body_and_a_connection_at_rest_are_cut_off", slow_peers),
+        trial("http_limits::a_body_may_be_as_large_as_is_configured", large_bodies),
         trial("http_limits::a_head_that_is_too_large_is_refused", large_heads),
         trial(
             "http_limits::beyond_the_connections_there_is_room_for_it_is_said_and_probes_are_answered",
@@ -74,6 +75,16 @@ async fn slow_peers() {
     assert_eq!((body.0, rest.0), (408, 200));
     assert!(matches!(head.0, 0 | 408), "{head:?}");
     assert_eq!(site.get("/livez").await.status, 200);
+}
+
+async fn large_bodies() {
+    let project = Project::new().await;
+    project.copy("projections/orders");
+    let site = Site::start(&project, &[]).await;
+    project.until_state("orders", "live").await;
+    let large = format!("{}{{}}", " ".repeat(3 << 20));
+    let answer = site.post("/api/v1/projections/orders/pause", &large).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
 }
 
 async fn large_heads() {
