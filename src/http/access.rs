@@ -135,19 +135,20 @@ pub(super) async fn check(State(access): State<Arc<Access>>, mut request: Reques
 /// What it takes to ask for this; nothing for what says no more than that somebody is there.
 fn needed(method: &Method, path: &str) -> Option<Role> {
     match path {
-        "/livez" | "/readyz" => None,
-        _ if dashboard::has(path) => None,
+        "/livez" | "/readyz" if !is_change(method) => None,
+        _ if !is_change(method) && dashboard::has(path) => None,
         _ if !is_change(method) => Some(Role::Read),
         _ if path.starts_with("/api/v1/streams/") => Some(Role::Write),
         _ => Some(Role::Operate),
     }
 }
 
-fn is_change(method: &Method) -> bool {
+/// Whether it may change anything; the others have no body.
+pub(super) fn is_change(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// A browser says where a request comes from. Only a page that we served may change anything.
+/// A browser says where a request comes from. Only a page that we served may use the API.
 fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let text =
         |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("").to_ascii_lowercase());

@@ -12,6 +12,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("http_limits::a_slow_head_a_slow_body_and_a_connection_at_rest_are_cut_off", slow_peers),
         trial("http_limits::a_body_may_be_as_large_as_is_configured", large_bodies),
+        trial("http_limits::whoever_has_no_token_takes_no_room_of_bodies", bodies_without_token),
         trial("http_limits::a_head_that_is_too_large_is_refused", large_heads),
         trial(
             "http_limits::beyond_the_connections_there_is_room_for_it_is_said_and_probes_are_answered",
@@ -85,6 +86,34 @@ async fn large_bodies() {
     let large = format!("{}{{}}", " ".repeat(3 << 20));
     let answer = site.post("/api/v1/projections/orders/pause", &large).await;
     assert_eq!(answer.status, 202, "{answer:?}");
+}
+
+async fn bodies_without_token() {
+    let project = Project::new().await;
+    let site = Site::start(&project, &[("PROJECTORD_HTTP__TOKENS", "operate ada s3cret")]).await;
+    let mut held = Vec::new();
+    for (method, path, status) in [("GET", "/livez", 200), ("POST", "/livez", 401), ("POST", "/", 401)] {
+        for _ in 0..5 {
+            let mut stream = site.connect().await;
+            let length = 20 << 20;
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: {length}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut first = [0; 12];
+            let answered = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut first)).await;
+            answered.unwrap_or_else(|_| panic!("{method} {path} waits for a body")).unwrap();
+            assert_eq!(first, *format!("HTTP/1.1 {status}").as_bytes());
+            held.push(stream);
+        }
+    }
+    // What was not read of a request is not taken for the next one.
+    let mut stream = held.remove(0);
+    let next = "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
+    let _ = stream.write_all(next.as_bytes()).await;
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&rest).matches("HTTP/1.1").count(), 0);
 }
 
 async fn large_heads() {
