@@ -65,7 +65,12 @@ impl Tokens {
             let problem = |what: String| format!("http.tokens_file: {}: {what}", path.display());
             let text =
                 std::fs::read_to_string(path).map_err(|error| problem(format!("cannot read it: {error}")))?;
-            tokens.0.extend(Self::parse(&text).map_err(problem)?.0);
+            let found = Self::parse(&text).map_err(problem)?;
+            // Whoever names a file wants tokens to be asked for.
+            if found.is_empty() {
+                return Err(problem("it holds no token: write a line such as `operate NAME TOKEN`".into()));
+            }
+            tokens.0.extend(found.0);
         }
         Ok(tokens)
     }

@@ -221,6 +221,8 @@ async fn no_token_printed() {
     let missing = project
         .command(&["run"])
         .env("PROJECTORD_HTTP__LISTEN", "127.0.0.1:0")
+        ("# nobody yet\n\n", "", "tokens: it holds no token"),
+        ("", "read a hunter2", "http.tokens_file: "),
         .env("PROJECTORD_HTTP__TOKENS_FILE", "/missing")
         .output();
     assert!(text(&missing.unwrap().stderr).contains("/missing: cannot read it"));
