@@ -1,16 +1,18 @@
 //! What a rebuild would take, and how what stands beside the live rows differs from them. Each works on connections
-//! of its own, which are closed with the request, and one at a time.
+//! of its own, and one at a time: its place is taken until the work has ended, also where whoever asked has gone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::Value;
+use tracing::error;
 
 use super::asked::Name;
-use super::room::Room;
+use super::room::{Place, Room};
 use crate::control::{Control, Line, options};
 use crate::event::Position;
 use crate::http::{Problem, Shared};
@@ -61,8 +63,8 @@ pub(super) async fn plan(
         let detail = format!("the handlers of {name} are in Rust: there are no files to make a plan of");
         return Err(Problem::not_found(detail));
     }
-    let _place = room.for_heavy()?;
-    let plan = control(&shared)?.plan(&shared.config.projections.path, &name).await?;
+    let work = async move { Ok(control(&shared)?.plan(&shared.config.projections.path, &name).await?) };
+    let plan = to_its_end(room.for_heavy()?, work).await?;
     let lines = plan.into_iter().map(|Line { what, text }| format!("{what:<8} {text}")).collect();
     Ok(Json(Lines { lines }))
 }
@@ -72,12 +74,29 @@ pub(super) async fn differences(
     Extension(room): Extension<Room>,
     Name(name): Name,
 ) -> Result<Json<Differences>, Problem> {
-    let _place = room.for_heavy()?;
-    let control = control(&shared)?;
-    let (live, generation) = control.comparable(&name).await?;
-    let found = control.compare(&name, live, generation).await?;
+    let work = async move {
+        let control = control(&shared)?;
+        let (live, generation) = control.comparable(&name).await?;
+        Ok((generation, control.compare(&name, live, generation).await?))
+    };
+    let (generation, found) = to_its_end(room.for_heavy()?, work).await?;
     let tables = found.tables.into_iter().map(table).collect();
     Ok(Json(Differences { generation, position: found.position, tables }))
+}
+
+/// PostgreSQL works on when nobody waits any more, so the place is the work's and not the request's.
+async fn to_its_end<T: Send + 'static>(
+    place: Place,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let working = tokio::spawn(async move {
+        let _place = place;
+        work.await
+    });
+    working.await.unwrap_or_else(|error| {
+        error!(%error, "a plan or a comparison has broken off");
+        Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "it has broken off; the daemon's log says why"))
+    })
 }
 
 fn table(found: TableDifference) -> Table {

@@ -1,10 +1,13 @@
 //! What an operator does, over HTTP, to a daemon that runs.
 
+use std::time::Duration;
+
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
 use super::{STREAM, commit, get, order, orders, post, sent, stream};
-use crate::support::{Project, Site, trial};
+use crate::support::{Project, Site, trial, until};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -12,6 +15,10 @@ pub fn trials() -> Vec<Trial> {
         trial("http_api::a_rebuild_is_held_compared_swapped_and_undone", rebuild),
         trial("http_api::a_second_rebuild_is_a_conflict_and_a_cancelled_one_is_gone", second_rebuild),
         trial("http_api::parked_events_are_listed_retried_and_skipped", parked),
+        trial(
+            "http_api::a_plan_has_its_place_until_it_has_ended_also_where_nobody_waits",
+            one_plan_at_a_time,
+        ),
         trial("http_api::what_was_done_is_on_record_under_the_name_of_the_token", on_record),
     ]
 }
@@ -147,6 +154,29 @@ async fn parked() {
     assert_eq!(nothing.status, 404, "{nothing:?}");
     let list = get(&site, "/api/v1/parked").await;
     assert!(list["parked"][0]["state"].as_str().unwrap().starts_with("skipped by "), "{list}");
+}
+
+async fn one_plan_at_a_time() {
+    let (project, site) = orders().await;
+    let path = "/api/v1/projections/orders/plan";
+    let mut batch = project.pool.begin().await.unwrap();
+    sqlx::query("lock table orders.orders in access exclusive mode").execute(&mut *batch).await.unwrap();
+    let mut gone = site.connect().await;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    gone.write_all(head.as_bytes()).await.unwrap();
+    let waits = "select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    project.until_value(waits, "true").await;
+    let second = site.get(path).await;
+    assert_eq!((second.status, second.header("retry-after").is_some()), (503, true), "{second:?}");
+    drop(gone);
+    until("the daemon knows that it has gone", Duration::from_secs(10), async || {
+        site.get("/metrics").await.body.contains("projectord_http_connections 1\n")
+    })
+    .await;
+    let third = tokio::time::timeout(Duration::from_secs(10), site.get(path)).await;
+    assert_eq!(third.expect("it is refused at once").status, 503);
+    batch.rollback().await.unwrap();
+    until("there is room", Duration::from_secs(30), async || site.get(path).await.status == 200).await;
 }
 
 async fn on_record() {
