@@ -114,12 +114,13 @@ impl Access {
 /// Lets a request through, with who asks in its extensions, or answers why not.
 pub(super) async fn check(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
     let checked = access.check_host(&request).and_then(|()| {
-        if is_change(request.method()) {
+        // What only asks may take as much work as a plan does, and a picture on any page asks.
+        if is_change(request.method()) || request.uri().path().starts_with("/api/") {
             check_origin(request.headers())?;
-            // Nothing here is done by any other method; the router says so.
-            if request.method() == Method::POST {
-                check_type(request.headers())?;
-            }
+        }
+        // Nothing here is done by any other method; the router says so.
+        if request.method() == Method::POST {
+            check_type(request.headers())?;
         }
         access.check_token(&request)
     });
@@ -159,7 +160,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
         (_, Some(site)) if !matches!(site.as_str(), "same-origin" | "none") => cut(&site).to_owned(),
         _ => return Ok(()),
     };
-    let detail = format!("a page from elsewhere ({from}) may not change anything here");
+    let detail = format!("a page from elsewhere ({from}) may not ask for anything here");
     Err(Problem::new(StatusCode::FORBIDDEN, detail).kind("cross-origin"))
 }
 

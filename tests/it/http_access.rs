@@ -110,6 +110,18 @@ async fn other_sites() {
     }
     // A page elsewhere may link here.
     assert_eq!(site.ask("GET", "/livez", "Sec-Fetch-Site: cross-site", "").await.status, 200);
+    // But not have us work, as a picture would whose address is that of a plan.
+    for headers in ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: http://evil.example"]
+    {
+        for path in ["/api/v1/projections/orders/plan", "/api/v1/openapi.json"] {
+            let answer = site.ask("GET", path, headers, "").await;
+            assert_eq!(answer.status, 403, "{headers}: {answer:?}");
+            assert!(answer.problem().contains("page from elsewhere"), "{answer:?}");
+        }
+    }
+    for headers in ["", "Sec-Fetch-Site: none", "Sec-Fetch-Site: same-origin"] {
+        assert_eq!(site.ask("GET", "/api/v1/openapi.json", headers, "").await.status, 200, "{headers}");
+    }
     // Too much, as it is announced and as it comes.
     let large = "x".repeat(2049);
     assert!(post(json, &large).await.problem().contains("max_body_bytes"));
@@ -209,6 +221,8 @@ async fn no_token_printed() {
         ("read a hunter2", "read b", "http.tokens: line 1"),
         ("read a hunter2\nroot b hunter2", "", "http.tokens_file: "),
         ("read hunter2", "", "line 1"),
+        ("# nobody yet\n\n", "", "tokens: it holds no token"),
+        ("", "read a hunter2", "http.tokens_file: "),
     ] {
         std::fs::write(&file, file_text).unwrap();
         let mut command = project.command(&["run"]);
@@ -221,8 +235,6 @@ async fn no_token_printed() {
     let missing = project
         .command(&["run"])
         .env("PROJECTORD_HTTP__LISTEN", "127.0.0.1:0")
-        ("# nobody yet\n\n", "", "tokens: it holds no token"),
-        ("", "read a hunter2", "http.tokens_file: "),
         .env("PROJECTORD_HTTP__TOKENS_FILE", "/missing")
         .output();
     assert!(text(&missing.unwrap().stderr).contains("/missing: cannot read it"));
