@@ -1,5 +1,6 @@
 //! A store whose appends are counted, and are spans of a trace.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,5 +56,14 @@ impl<S: EventStore> EventStore for Measured<S> {
 
     async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
         self.store.load_stream(stream, from).await
+    }
+
+    async fn load_page(
+        &self,
+        stream: StreamId,
+        from: Version,
+        most: NonZeroU32,
+    ) -> Result<EventStream, LoadError> {
+        self.store.load_page(stream, from, most).await
     }
 }

@@ -1,6 +1,7 @@
 //! What every backend does alike: refuse, try, retry with the same commit id, give up at the deadline.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -63,11 +64,12 @@ pub(super) trait Backend: Send + Sync {
     /// The stream's version; zero where it has no events.
     async fn head(&self, stream: StreamId) -> Result<Version, Failure>;
 
-    /// Its events from `from` on. `Err` inside `Ok` is final.
+    /// Its events from `from` on, all or the first `most`. `Err` inside `Ok` is final.
     async fn try_load(
         &self,
         stream: StreamId,
         from: Version,
+        most: Option<NonZeroU32>,
     ) -> Result<Result<EventStream, LoadError>, Failure>;
 }
 
@@ -83,10 +85,28 @@ impl<B: Backend> EventStore for B {
     }
 
     async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError> {
-        let mut tries = Tries::new(self.settings().deadline);
-        let loaded = tries.until_ok(|| self.try_load(stream, from)).await;
-        loaded.map_err(|reason| LoadError::Unavailable { stream, reason })?
+        load(self, stream, from, None).await
     }
+
+    async fn load_page(
+        &self,
+        stream: StreamId,
+        from: Version,
+        most: NonZeroU32,
+    ) -> Result<EventStream, LoadError> {
+        load(self, stream, from, Some(most)).await
+    }
+}
+
+async fn load(
+    backend: &dyn Backend,
+    stream: StreamId,
+    from: Version,
+    most: Option<NonZeroU32>,
+) -> Result<EventStream, LoadError> {
+    let mut tries = Tries::new(backend.settings().deadline);
+    let loaded = tries.until_ok(|| backend.try_load(stream, from, most)).await;
+    loaded.map_err(|reason| LoadError::Unavailable { stream, reason })?
 }
 
 async fn append(

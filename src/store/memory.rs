@@ -1,6 +1,7 @@
 //! A store in memory, for the tests of programs that embed the store.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -74,13 +75,15 @@ impl Backend for MemoryStore {
         &self,
         stream: StreamId,
         from: Version,
+        most: Option<NonZeroU32>,
     ) -> Result<Result<EventStream, LoadError>, Failure> {
         let streams = self.streams();
         let Some(events) = streams.get(&stream) else {
             return Ok(Err(LoadError::NotFound(stream)));
         };
         let version = Version(events.len() as u64);
-        let events = events.iter().filter(|event| event.version >= from).cloned().collect();
+        let most = most.map_or(usize::MAX, |most| most.get() as usize);
+        let events = events.iter().filter(|event| event.version >= from).take(most).cloned().collect();
         Ok(Ok(EventStream { events, version }))
     }
 }

@@ -4,6 +4,8 @@
 //! for memory. A backend knows how to try an append at one place; everything around that (refusals,
 //! retries with the same commit id, deadlines, [`ExpectedVersion::Any`]) is in one file for all.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
 
 use crate::event::{Commit, Event, StreamId, Version};
@@ -88,4 +90,22 @@ pub trait EventStore: Send + Sync {
     /// [`LoadError::NotFound`] when the stream has no events; [`LoadError::Damaged`] when what is stored
     /// is not a stream (a version is missing); [`LoadError::Unavailable`] when it could not be read.
     async fn load_stream(&self, stream: StreamId, from: Version) -> Result<EventStream, LoadError>;
+
+    /// At most `most` of these events, the first ones, for whoever must not hold a long stream as a whole; at least
+    /// one is asked for. [`EventStream::version`] is the stream's all the same.
+    ///
+    /// Unless a store knows better, it loads all and keeps these.
+    ///
+    /// # Errors
+    /// See [`load_stream`](Self::load_stream).
+    async fn load_page(
+        &self,
+        stream: StreamId,
+        from: Version,
+        most: NonZeroU32,
+    ) -> Result<EventStream, LoadError> {
+        let mut loaded = self.load_stream(stream, from).await?;
+        loaded.events.truncate(most.get() as usize);
+        Ok(loaded)
+    }
 }

@@ -4,6 +4,8 @@
 //! its commit is flushed. That makes positions dense and in commit order, and limits the rate to one
 //! flush at a time; for more, put the events on RethinkDB.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -97,13 +99,15 @@ impl Backend for PostgresStore {
         &self,
         stream: StreamId,
         from: Version,
+        most: Option<NonZeroU32>,
     ) -> Result<Result<EventStream, LoadError>, Failure> {
         let asked: Result<Vec<Row>, _> = sqlx::query_as(
             "select stream_id, stream_type, version, type, data, metadata, commit_id, recorded_at
-               from projectord.events where stream_id = $1 and version >= $2 order by version",
+               from projectord.events where stream_id = $1 and version >= $2 order by version limit $3",
         )
         .bind(stream.0)
         .bind(from.to_sql())
+        .bind(most.map(|most| i64::from(most.get())))
         .fetch_all(&self.pool)
         .await;
         let rows = match asked {
@@ -111,9 +115,10 @@ impl Backend for PostgresStore {
             Err(error) => return Err(self.failed(error).await),
         };
         let events: Vec<Event> = rows.into_iter().map(Event::from).collect();
+        let is_full = most.is_some_and(|most| events.len() == most.get() as usize);
         let version = match events.last() {
-            Some(last) => last.version,
-            None => self.head(stream).await?,
+            Some(last) if !is_full => last.version,
+            _ => self.head(stream).await?,
         };
         if version == Version::ZERO {
             return Ok(Err(LoadError::NotFound(stream)));

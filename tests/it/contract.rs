@@ -39,6 +39,7 @@ pub fn trials() -> Vec<Trial> {
         a_commit_id_elsewhere_in_the_stream_is_a_conflict,
         any_may_be_raced,
         loading_begins_at_a_version,
+        a_page_of_a_stream_is_its_first_events,
         a_stream_keeps_its_type,
         what_breaks_a_rule_is_refused,
         sixteen_writers_have_one_winner_a_version,
@@ -198,6 +199,27 @@ async fn loading_begins_at_a_version(store: Store) {
     }
     let nothing = StreamId::random();
     assert_eq!(store.load_stream(nothing, Version(1_000_000)).await, Err(LoadError::NotFound(nothing)));
+}
+
+async fn a_page_of_a_stream_is_its_first_events(store: Store) {
+    let stream = StreamId::random();
+    store.append_to_stream(stream, ExpectedVersion::NoStream, commit(1..=40)).await.unwrap();
+    for n in 41..=45 {
+        store.append_to_stream(stream, ExpectedVersion::Any, commit(n..=n)).await.unwrap();
+    }
+    for from in [0, 1, 2, 39, 40, 41, 44, 45, 46, 100] {
+        for most in [1, 2, 39, 40, 41, 45, 1000] {
+            let page = store.load_page(stream, Version(from), most.try_into().unwrap()).await.unwrap();
+            let versions: Vec<u64> = page.events.iter().map(|event| event.version.0).collect();
+            let wanted: Vec<u64> = (from.max(1)..=45).take(most as usize).collect();
+            assert_eq!((versions, page.version), (wanted, Version(45)), "{most} from {from}");
+        }
+    }
+    let nothing = StreamId::random();
+    for from in [1, 1_000_000] {
+        let page = store.load_page(nothing, Version(from), 5.try_into().unwrap()).await;
+        assert_eq!(page, Err(LoadError::NotFound(nothing)));
+    }
 }
 
 async fn a_stream_keeps_its_type(store: Store) {

@@ -1,5 +1,6 @@
 //! Streams: appending to one, loading one, and the rows that are of one.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -18,6 +19,9 @@ use crate::store::ExpectedVersion;
 
 /// The most events of a stream at once.
 const MOST: u32 = 10_000;
+/// How many the store is asked for at a time; and after about how many bytes it is not asked again.
+const PIECE: u32 = 100;
+const MOST_BYTES: usize = 4 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,8 +76,22 @@ pub(super) async fn load(
     let most = limit(most, 1000, MOST)?;
     let _place = room.for_load()?;
     let from = Version(from.unwrap_or(1).min(MOST_EXACT));
-    let mut loaded = shared.store.load_stream(stream_id, from).await?;
-    loaded.events.truncate(most as usize);
+    let mut loaded = shared.store.load_page(stream_id, from, piece(most)).await?;
+    let mut bytes = size(&loaded.events);
+    while bytes < MOST_BYTES
+        && let Some(last) = loaded.events.last()
+        && loaded.events.len() < most as usize
+        && last.version < loaded.version
+    {
+        let next = piece(most - u32::try_from(loaded.events.len()).unwrap_or(most));
+        let more = shared.store.load_page(stream_id, last.version.next(), next).await?;
+        bytes += size(&more.events);
+        loaded.version = more.version;
+        if more.events.is_empty() {
+            break;
+        }
+        loaded.events.extend(more.events);
+    }
     Ok(Json(Loaded { stream_id, version: loaded.version, events: loaded.events }))
 }
 
@@ -101,6 +119,16 @@ pub(super) async fn rows(
     OfStream(stream): OfStream,
 ) -> Result<Json<StreamRows>, Problem> {
     Ok(Json(control(&shared, &caller).rows_of(stream.0).await?))
+}
+
+/// What to ask the store for, of so many that are wanted.
+fn piece(most: u32) -> NonZeroU32 {
+    NonZeroU32::new(most.min(PIECE)).unwrap_or(NonZeroU32::MIN)
+}
+
+fn size(events: &[Event]) -> usize {
+    let of = |value: &Value| value.to_string().len();
+    events.iter().map(|event| of(&event.data) + of(&event.metadata)).sum()
 }
 
 fn empty() -> Value {

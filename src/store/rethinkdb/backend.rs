@@ -1,5 +1,7 @@
 //! Appending and loading.
 
+use std::num::NonZeroU32;
+
 use async_trait::async_trait;
 use reql::cmd::ReadMode;
 use reql::{Command, r};
@@ -13,8 +15,8 @@ use super::driver::{QueryError, QueryErrorKind};
 use super::head::Head;
 use super::known::Before;
 use super::term::{
-    Term, aggregates, bind, commit_keys, commits_from, events, field, insert_hard, json, move_heads, object,
-    or, term,
+    Term, aggregates, bind, commit_keys, commits_between, commits_from, events, field, insert_hard, json,
+    move_heads, object, or, term,
 };
 use crate::event::{Commit, Limits, StreamId, Version};
 use crate::sabotage::{Bug, has};
@@ -85,12 +87,19 @@ impl Backend for RethinkStore {
         &self,
         stream: StreamId,
         from: Version,
+        most: Option<NonZeroU32>,
     ) -> Result<Result<EventStream, LoadError>, Failure> {
         let from = Version(from.0.max(1));
+        // The commit that holds the last of them begins before this.
+        let end = most.map(|most| from.0.saturating_add(u64::from(most.get())));
         let mut back = LOOK_BACK;
         let commits = loop {
             let start = from.0.saturating_sub(back).max(1);
-            let range = commits_from(events(ReadMode::Single), stream, start);
+            let table = events(ReadMode::Single);
+            let range = match end {
+                Some(end) => commits_between(table, stream, start, end),
+                None => commits_from(table, stream, start),
+            };
             let mut commits = match self.pool.commits_within(range, usize::MAX).await {
                 Ok(commits) => commits.unwrap_or_default(),
                 Err(error) if error.kind == QueryErrorKind::Wrong => {
@@ -114,7 +123,17 @@ impl Backend for RethinkStore {
                 version => Ok(EventStream { events: Vec::new(), version }),
             });
         }
-        Ok(assemble(stream, from, commits))
+        let mut loaded = match assemble(stream, from, commits) {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(most) = most {
+            loaded.events.truncate(most.get() as usize);
+            // There may be more beyond what was read.
+            let head = loaded.version.max(self.head(stream).await?);
+            loaded.version = self.look(stream, head, head).await?.version;
+        }
+        Ok(Ok(loaded))
     }
 }
 

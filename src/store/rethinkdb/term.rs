@@ -100,3 +100,8 @@ pub(super) fn commit_keys(commits: Command) -> Command {
 pub(super) fn commits_from(table: Command, stream: StreamId, version: u64) -> Command {
     keys_between(table, &document::key(stream, version), &document::key_end(stream))
 }
+
+/// Those of them that begin before `end`.
+pub(super) fn commits_between(table: Command, stream: StreamId, version: u64, end: u64) -> Command {
+    keys_between(table, &document::key(stream, version), &document::key(stream, end))
+}

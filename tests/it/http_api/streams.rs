@@ -50,8 +50,25 @@ async fn appended_is_read_back(site: &Site) {
     let part = get(site, &format!("{}?from=2&limit=1", stream(STREAM))).await;
     assert_eq!((&part["version"], &part["events"][0]["version"]), (&json!(3), &json!(2)));
     assert_eq!(part["events"].as_array().unwrap().len(), 1);
+    // Many are answered in pages, and large ones in smaller pages than are asked for.
+    let many = json!(vec![json!({"type": "Looked", "data": {}}); 300]);
+    assert_eq!(post(site, &stream(STREAM), &commit(3, &many)).await.status, 201);
+    let all = get(site, &stream(STREAM)).await;
+    let versions: Vec<u64> =
+        all["events"].as_array().unwrap().iter().map(|it| it["version"].as_u64().unwrap()).collect();
+    assert_eq!((versions, &all["version"]), ((1..=303).collect(), &json!(303)));
+    let large = json!([{"type": "Looked", "data": {"text": "x".repeat(100_000)}}]);
+    for version in 0..150 {
+        let expected = if version == 0 { json!("none") } else { json!(version) };
+        assert_eq!(post(site, &stream(OTHER), &commit(expected, &large)).await.status, 201);
+    }
+    let page = get(site, &stream(OTHER)).await;
+    let found = page["events"].as_array().unwrap().len();
+    assert!((40..=100).contains(&found) && page["version"] == 150, "{found}");
+    let rest = get(site, &format!("{}?from={}", stream(OTHER), found + 1)).await;
+    assert_eq!(rest["events"][0]["version"], found + 1);
     let none = get(site, &format!("{}?from=18446744073709551615", stream(STREAM))).await;
-    assert_eq!((&none["version"], &none["events"]), (&json!(3), &json!([])));
+    assert_eq!((&none["version"], &none["events"]), (&json!(303), &json!([])));
 }
 
 async fn conflict() {
