@@ -15,6 +15,11 @@ export const incidents = {
     await watched.page.locator('#tail .event').filter({ hasText: stream.slice(-8) }).waitFor();
   },
 
+  'a text with a separator of lines in it comes through': async ({ watched, servers }) => {
+    const stream = await order(servers, { note: 'one\u2028two\u2029three' });
+    await watched.page.locator('#tail .event').filter({ hasText: stream.slice(-8) }).waitFor();
+  },
+
   'a poison event halts a projection, and the page says so within 5 s': async ({ watched, servers }) => {
     const poison = await order(servers, { user_id: 'seven' });
     await watched.says('orders is halted at event', SOON);

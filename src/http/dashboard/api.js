@@ -109,11 +109,11 @@ async function read(path, { last, patience, ended }, heard) {
   }
 }
 
-/** One event of a stream; a comment is an event without data. */
+/** One event of a stream; a comment is an event without data. U+2028 ends no line of it. */
 function parse(block) {
   const event = { event: 'message', id: null, data: '' };
   for (const line of block.split('\n')) {
-    const [, field, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
+    const [, field, value] = /^(\w+): ?(.*)$/s.exec(line) ?? [];
     if (field === 'data') event.data += (event.data && '\n') + value;
     else if (field) event[field] = value;
   }
