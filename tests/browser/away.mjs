@@ -22,12 +22,16 @@ export const away = {
     servers.token = 'a-token-for-this-test-alone-0123456789';
     await servers.daemon({ PROJECTORD_HTTP__TOKENS: `operate anna ${servers.token}\nread rita ${servers.token}-read` });
     await watched.says('A token is needed', 20);
+    await page.evaluate(() => (location.hash = '#/stream/6763e85f-f8d5-5bee-ad04-4ed1d6d49798'));
+    await page.locator('#stream').filter({ hasText: 'a token is needed' }).waitFor();
     await page.locator('#token-text').fill('not this one');
     await page.keyboard.press('Enter');
     await page.locator('#token-problem').filter({ hasText: 'token' }).waitFor();
     await page.locator('#token-text').fill(`${servers.token}-read`);
     await page.keyboard.press('Enter');
     await watched.says('Everything is all right');
+    await page.locator('#stream').filter({ hasText: 'No live read model has a row' }).waitFor();
+    await page.evaluate(() => (location.hash = '#/'));
     const kept = await page.evaluate((token) => [...Object.values(localStorage), document.cookie, location.href].join().includes(token), servers.token);
     if (kept) throw new Error('the token is kept where it should not be');
   },

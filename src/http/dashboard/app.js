@@ -45,7 +45,7 @@ function show() {
   say(byId('link-text'), broken ? linkLost() : status ? 'connected' : 'connecting');
   document.body.classList.toggle('old', Boolean(broken && status));
   if (!status) return;
-  byId('overview').hidden = location.hash.startsWith('#/stream/');
+  byId('overview').hidden = onStream();
   picture.draw(status, Boolean(broken));
   lists.daemons(status);
   const names = status.projections.map((it) => it.name);
@@ -98,6 +98,8 @@ function start() {
   stop();
   const hidden = document.hidden;
   history.load().catch(() => {});
+  // What was refused for want of a token is asked for again.
+  if (onStream()) hidden ? stream.close() : go();
   // A browser opens few connections to one host: a page that nobody sees holds none.
   if (hidden) {
     tail.end();
@@ -111,6 +113,8 @@ function start() {
   tail.start();
   lists.operations().catch(() => {});
 }
+
+const onStream = () => location.hash.startsWith('#/stream/');
 
 /** Where the address leads: `#/`, `#/projection/NAME`, `#/parked`, `#/stream/UUID/VERSION`. */
 function go() {
@@ -151,4 +155,4 @@ setInterval(() => !document.hidden && lists.operations().catch(() => {}), RARELY
 setInterval(() => broken && say(byId('link-text'), linkLost()), 1000);
 tail.prepare();
 start();
-go();
+if (!onStream()) go();
