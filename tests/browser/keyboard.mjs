@@ -84,6 +84,17 @@ export const keyboard = {
     await page.locator('#overview').waitFor();
   },
 
+  'of a long stream the version is shown that a link leads to': async ({ watched, servers }) => {
+    const { page } = watched;
+    const stream = await order(servers);
+    for (let nth = 0; nth < 3; nth++) await append(servers, stream, ...Array.from({ length: 400 }, () => ({ type: 'Looked', data: {} })));
+    await page.evaluate((to) => (location.hash = to), `#/stream/${stream}/1150`);
+    await page.locator('#stream .history li.sought').filter({ hasText: '1,150' }).or(page.locator('#stream .history li.sought').filter({ hasText: '1150' })).waitFor();
+    await page.locator('#stream').filter({ hasText: 'Events 650 to' }).waitFor();
+    await page.evaluate(() => (location.hash = '#/'));
+    await page.locator('#overview').waitFor();
+  },
+
   'the colours are chosen': async ({ watched }) => {
     const { page } = watched;
     const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

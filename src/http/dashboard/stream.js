@@ -3,11 +3,14 @@
 import { follow, get } from './api.js';
 import { byId, h } from './dom.js';
 import { payload } from './tail.js';
-import { clock, count, many } from './words.js';
+import { clock, count } from './words.js';
 
 const PATIENCE = 40_000;
 // Events that come close together are shown at once.
 const GATHER = 300;
+// How many events are shown, and how many of them before the one that is sought.
+const MOST = 1000;
+const BEFORE = 500;
 
 let stop = null;
 
@@ -24,10 +27,11 @@ export function open(id, version) {
     h('section', { class: 'panel', 'aria-labelledby': 'rows-title' }, h('h3', { id: 'rows-title' }, 'Rows made of it'), rows)));
   title.focus({ preventScroll: true });
   let ended = false;
-  let timer;
+  let timer = null;
+  const from = Math.max(1, (Number(version) || 1) - BEFORE);
   const load = async (first) => {
     const path = `/streams/${encodeURIComponent(id)}`;
-    const [stream, made, aside] = await Promise.allSettled([get(`${path}?from=1&limit=1000`), get(`${path}/rows`), get('/parked?limit=1000')]);
+    const [stream, made, aside] = await Promise.allSettled([get(`${path}?from=${from}&limit=${MOST}`), get(`${path}/rows`), get('/parked?limit=1000')]);
     if (ended) return;
     const parked = (aside.value?.parked ?? []).filter((it) => it.stream_id === id);
     events.replaceChildren(...(stream.value ? ofEvents(stream.value, version, parked) : [refused(stream.reason)]));
@@ -39,8 +43,10 @@ export function open(id, version) {
     patience: PATIENCE,
     failed: () => {},
     heard: () => {
-      clearTimeout(timer);
-      timer = setTimeout(load, GATHER, false);
+      timer ??= setTimeout(() => {
+        timer = null;
+        load(false);
+      }, GATHER);
     },
   });
   stop = () => {
@@ -64,7 +70,7 @@ function ofEvents({ version, events }, sought, parked) {
     .map((aside) => h('p', { class: 'problem' }, `${aside.state} in ${aside.projection}${aside.error ? `: ${aside.error.message}` : ', behind an earlier one'}`));
   return [
     h('h3', null, `${kind ? `${kind}, ` : ''}version ${count(version)}`),
-    events.length < version && h('p', { class: 'quiet' }, `The first ${many(events.length, 'event')} of ${count(version)}.`),
+    events.length > 0 && events.length < version && h('p', { class: 'quiet' }, `Events ${count(events[0].version)} to ${count(events.at(-1).version)} of ${count(version)}.`),
     h('ol', { class: 'history' }, events.map((it) => h('li', { class: String(it.version) === sought && 'sought' },
       h('header', null, h('span', { class: 'number version' }, it.version), h('strong', null, it.type),
         it.position !== undefined && h('span', { class: 'quiet number' }, `event ${count(it.position)}`),
