@@ -13,7 +13,7 @@ use crate::secret::SecretText;
 pub struct Http {
     /// Address and port; empty for none.
     pub listen: String,
-    /// Further names under which it may be asked for.
+    /// Further names under which it may be asked for, without a port.
     pub hosts: Vec<String>,
     /// A file that says who may do what, a line each: `read|write|operate NAME TOKEN`.
     pub tokens_file: Option<PathBuf>,
@@ -53,7 +53,14 @@ impl Http {
                 .push(("http.listen", format!("{listen:?} is no address and port such as 127.0.0.1:8410")));
         }
         for host in &self.hosts {
-            if host.is_empty() || host.contains(['/', ' ', '*', '@']) {
+            // An IPv6 address stands in brackets.
+            let beyond =
+                host.strip_prefix('[').and_then(|it| it.split_once(']')).map_or(&**host, |(_, it)| it);
+            if beyond.contains(':') {
+                let problem =
+                    format!("{host:?} has a port: write the name alone, such as example.org or [::1]");
+                problems.push(("http.hosts", problem));
+            } else if host.is_empty() || host.contains(['/', ' ', '*', '@']) {
                 problems.push(("http.hosts", format!("{host:?} is no name of a host such as example.org")));
             }
         }

@@ -123,6 +123,10 @@ async fn mistakes() {
         ("# ü\n[log] ü\n", &["config.toml:2:7: "]),
         ("[log]\nlevel = \"info\"\nlevel = \"warn\"\n", &["config.toml:3:1: ", "duplicate"]),
         ("[log]\nlevel = info\n", &["config.toml:2:9: "]),
+        // A name with a port is never asked for: hosts are compared without.
+        ("[http]\nhosts = [\"example.org:8443\"]\n", &["config.toml: http.hosts: ", "has a port"]),
+        ("[http]\nhosts = [\"[::1]:8443\"]\n", &["config.toml: http.hosts: ", "has a port"]),
+        ("[http]\nhosts = [\"::1\"]\n", &["config.toml: http.hosts: ", "[::1]"]),
         // Keys and sections that there are not.
         ("[postgres]\nconections = 5\n", &["config.toml: postgres.conections: ", "did you mean \"connections\""]),
         ("[store]\nxyzzy = 5\n", &["config.toml: store.xyzzy: unknown key", "max_commit_bytes"]),
