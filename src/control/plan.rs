@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokio::task::spawn_blocking;
+
 use super::{Control, ControlError};
 use crate::projection::{Definition, load_all};
 use crate::projector::{GenerationError, Plan, plan};
@@ -22,7 +24,7 @@ impl Control {
     /// # Errors
     /// [`ControlError::NotFound`] where there is no such folder; [`ControlError::Config`] where it cannot be built.
     pub async fn plan(&self, path: &Path, name: &str) -> Result<Vec<Line>, ControlError> {
-        let definition = definition(path, name)?;
+        let definition = read(path, name).await?;
         let mut connection = self.pool.acquire().await?;
         match plan(&mut connection, &definition).await {
             Ok(plan) => Ok(in_words(&definition, &plan)),
@@ -31,6 +33,15 @@ impl Control {
             }
             Err(GenerationError::Postgres(error)) => Err(error.into()),
         }
+    }
+}
+
+/// The same, on a thread where waiting for a disk holds up nobody.
+async fn read(path: &Path, name: &str) -> Result<Definition, ControlError> {
+    let (path, name) = (path.to_owned(), name.to_owned());
+    match spawn_blocking(move || definition(&path, &name)).await {
+        Ok(found) => found,
+        Err(error) => Err(ControlError::Config(format!("the files were not read: {error}"))),
     }
 }
 

@@ -13,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
         trial("http_limits::a_slow_head_a_slow_body_and_a_connection_at_rest_are_cut_off", slow_peers),
         trial("http_limits::a_body_may_be_as_large_as_is_configured", large_bodies),
         trial("http_limits::whoever_has_no_token_takes_no_room_of_bodies", bodies_without_token),
+        trial("http_limits::files_that_cannot_be_read_hold_up_no_other_request", slow_files),
         trial("http_limits::a_head_that_is_too_large_is_refused", large_heads),
         trial(
             "http_limits::beyond_the_connections_there_is_room_for_it_is_said_and_probes_are_answered",
@@ -114,6 +115,28 @@ async fn bodies_without_token() {
     let mut rest = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&rest).matches("HTTP/1.1").count(), 0);
+}
+
+/// A file whose bytes do not come, as on a disk that is away.
+async fn slow_files() {
+    let project = Project::new().await;
+    project.copy("projections/orders");
+    let site = Site::start(&project, &[]).await;
+    project.until_state("orders", "live").await;
+    let file = project.projections().join("orders/Late.sql");
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let plan = site.get("/api/v1/projections/orders/plan");
+    let others = async {
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let asked = tokio::time::timeout(Duration::from_secs(5), site.get("/livez")).await;
+            assert_eq!(asked.expect("it answers").status, 200);
+        }
+        let text = "select 1;";
+        tokio::task::spawn_blocking(move || std::fs::write(file, text)).await.unwrap().unwrap();
+    };
+    let (answer, ()) = tokio::join!(plan, others);
+    assert_ne!(answer.status, 0, "{answer:?}");
 }
 
 async fn large_heads() {
