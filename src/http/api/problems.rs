@@ -22,6 +22,12 @@ impl From<ControlError> for Problem {
             ControlError::Postgres(error) if is_in_the_way(&error) => {
                 Self::new(StatusCode::CONFLICT, describe(&error))
             }
+            // The limit is ours and not that of batches: most likely it has waited for what a batch holds.
+            ControlError::Postgres(error) if has_code(&error, &["57014"]) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "it took too long: perhaps a batch is in hand; try again",
+            )
+            .retry_after(Duration::from_secs(2)),
             ControlError::Postgres(error) => error.into(),
         }
     }
@@ -29,8 +35,12 @@ impl From<ControlError> for Problem {
 
 /// A swap that cannot be made as things are now.
 fn is_in_the_way(error: &sqlx::Error) -> bool {
+    has_code(error, &["PJ009", "PJ011", "PJ012", "PJ014"])
+}
+
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
-    matches!(code.as_deref(), Some("PJ009" | "PJ011" | "PJ012" | "PJ014"))
+    code.is_some_and(|code| codes.contains(&&*code))
 }
 
 impl From<AppendError> for Problem {

@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
             "http_api::a_plan_has_its_place_until_it_has_ended_also_where_nobody_waits",
             one_plan_at_a_time,
         ),
+        trial("http_api::what_waits_too_long_for_a_batch_may_be_asked_again", in_hand),
         trial("http_api::what_was_done_is_on_record_under_the_name_of_the_token", on_record),
     ]
 }
@@ -177,6 +178,20 @@ async fn one_plan_at_a_time() {
     assert_eq!(third.expect("it is refused at once").status, 503);
     batch.rollback().await.unwrap();
     until("there is room", Duration::from_secs(30), async || site.get(path).await.status == 200).await;
+}
+
+async fn in_hand() {
+    let (project, site) = orders().await;
+    let mut batch = project.pool.begin().await.unwrap();
+    sqlx::query("select from projectord.projections for update").execute(&mut *batch).await.unwrap();
+    let waits = "from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database() and query like 'update projectord.projections%wanted%'";
+    let limit = async {
+        project.until_value(&format!("select count(*) > 0 {waits}"), "true").await;
+        project.value(&format!("select bool_or(pg_cancel_backend(pid))::text {waits}")).await
+    };
+    let (answer, _) = tokio::join!(site.post("/api/v1/projections/orders/pause", ""), limit);
+    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{answer:?}");
+    assert!(answer.problem().contains("a batch is in hand") && !answer.body.contains("batch_timeout"));
 }
 
 async fn on_record() {
