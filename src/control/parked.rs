@@ -188,6 +188,7 @@ impl Control {
         .await?;
         if done.rows_affected() == 0 {
             tx.rollback().await?;
+            self.generation(name).await?;
             let message = format!("event {position} has been applied to {name} meanwhile");
             return Err(ControlError::Conflict(message));
         }

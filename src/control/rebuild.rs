@@ -82,7 +82,7 @@ impl Control {
         let outside: Vec<String> = outside.into_iter().map(|(it,)| it).collect();
         if !outside.is_empty() && !forced {
             return Err(ControlError::Conflict(format!(
-                "objects outside depend on {name}: {}; drop them and make them again afterwards, or say --force: \
+                "objects outside depend on {name}: {}; drop them and make them again afterwards, or force it: \
                  they stay with the old rows, and go with them",
                 outside.join(", ")
             )));
@@ -127,9 +127,9 @@ impl Control {
         .await?;
         if asked.rows_affected() == 0 {
             tx.rollback().await?;
-            let message = format!(
-                "a rebuild of {name} is under way already; `projectord rebuild {name} --cancel` ends it"
-            );
+            self.generation(name).await?;
+            let message =
+                format!("a rebuild of {name} is under way already: wait until it has ended, or cancel it");
             return Err(ControlError::Conflict(message));
         }
         self.done(tx, "rebuild", name, json!({"how": how.as_str(), "forced": forced})).await
@@ -153,9 +153,8 @@ impl Control {
         .await?;
         let Some((next,)) = held else {
             tx.rollback().await?;
-            let message = format!(
-                "no generation of {name} is held for a swap; `projectord rebuild {name} --verify` builds one"
-            );
+            let message =
+                format!("no generation of {name} is held for a swap: ask for a rebuild that is held");
             return Err(ControlError::Conflict(message));
         };
         self.done(tx, "swap", name, json!({"to": next, "forced": forced})).await?;

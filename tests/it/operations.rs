@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use projectord::control::{Control, ControlError};
+use projectord::projector::Rebuild;
 use serde_json::Value;
 use sqlx::Executor;
 
@@ -14,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("operations::what_was_done_is_on_record_with_who_did_it", everything_is_on_record),
         trial("operations::what_was_refused_is_not_on_record", refusals_are_not),
+        trial("operations::a_name_that_none_has_is_not_found_whatever_is_asked", unknown_names),
         trial("operations::the_record_cannot_be_changed", it_is_append_only),
     ]
 }
@@ -99,6 +102,25 @@ async fn refusals_are_not() {
         assert_eq!(project.run(&arguments).status.code(), Some(code), "{arguments:?}");
     }
     assert_eq!(on_record(&project, &[]).len(), 1);
+}
+
+async fn unknown_names() {
+    let project = Project::new().await;
+    project.ok(&["setup"]);
+    let control = Control::new(project.pool.clone(), "ada");
+    let asked = [
+        control.rebuild("nothing", Rebuild::Beside, false).await.map(drop),
+        control.skip("nothing", 1).await.map(drop),
+        control.retry("nothing", None).await.map(drop),
+        control.swap("nothing", false).await.map(drop),
+        control.cancel("nothing").await.map(drop),
+    ];
+    for said in asked {
+        assert!(
+            matches!(&said, Err(ControlError::NotFound(what)) if what.contains("no projection")),
+            "{said:?}"
+        );
+    }
 }
 
 async fn it_is_append_only() {

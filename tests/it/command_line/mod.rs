@@ -397,7 +397,7 @@ async fn control() {
     assert!(project.ok(&["rebuild", "orders", "--yes"]).contains("no daemon is running"));
     assert_eq!(
         failed(&project.run(&["rebuild", "orders", "--yes"]), 4),
-        "a rebuild of orders is under way already; `projectord rebuild orders --cancel` ends it"
+        "a rebuild of orders is under way already: wait until it has ended, or cancel it"
     );
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(status_of(&project)["projections"][0]["generation"], json!(3));
