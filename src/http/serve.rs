@@ -14,10 +14,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tower_service::Service;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::Problem;
 use super::access::Local;
@@ -55,7 +55,10 @@ pub(super) async fn serve(
     loop {
         let (stream, permit, is_spare) = tokio::select! {
             () = shutdown.requested() => break,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                look_at("an HTTP connection broke off", &ended);
+                continue;
+            }
             next = next(&listener, &room, &spare, &mut backoff) => next,
         };
         measure.accepted.one();
@@ -72,9 +75,22 @@ pub(super) async fn serve(
         connections.spawn(connection.converse(stream));
     }
     drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = async {
+        while let Some(ended) = connections.join_next().await {
+            look_at("an HTTP connection broke off", &ended);
+        }
+    };
     if timeout(drain, drained).await.is_err() {
         warn!(connections = connections.len(), "HTTP connections were cut off");
+    }
+}
+
+/// A task that panicked is a bug, and what it did is not done any more: that is `what`.
+pub(super) fn look_at(what: &str, ended: &Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "{what}");
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -139,11 +141,21 @@ impl Server {
             pulse,
             shutdown,
         });
-        // Ends with the runtime.
-        tokio::spawn(history::record(Arc::clone(&shared)));
+        let recording = history::record(Arc::clone(&shared));
         let http = shared.measures.http();
         let bodies = Bodies::of_at_most(self.config.max_body_bytes);
         let router = routes::router(shared, Arc::new(self.access), bodies);
-        serve::serve(listener, router, self.config.max_connections, drain, http, shutting_down).await;
+        let serving = serve::serve(listener, router, self.config.max_connections, drain, http, shutting_down);
+        // Curves that end are no reason to answer nothing.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(recording);
+        let mut serving = pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            Some(ended) = tasks.join_next() => {
+                serve::look_at("the history is not kept any more", &ended);
+                serving.await;
+            }
+        }
     }
 }
