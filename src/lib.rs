@@ -76,7 +76,7 @@ mod pulse;
 pub mod control;
 
 #[cfg(feature = "daemon")]
-pub mod http;
+mod http;
 
 #[cfg(feature = "daemon")]
 pub mod daemon;

@@ -17,9 +17,9 @@ use crate::config::tokens::{Role, Tokens};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Who asks; for the record of what operators did.
+/// Who asks, where a token says so; for the record of what operators did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller(pub(crate) String);
+pub(super) struct Caller(pub(super) Option<String>);
 
 /// The address of ours that a connection came in on.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +87,7 @@ impl Access {
     fn check_token(&self, request: &Request) -> Result<Caller, Problem> {
         let needed = needed(request.method(), request.uri().path());
         if self.tokens.is_empty() {
-            return Ok(Caller("http".into()));
+            return Ok(Caller(None));
         }
         let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = given.and_then(|value| {
@@ -95,8 +95,8 @@ impl Access {
             scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
         });
         match (needed, token.map(|token| self.tokens.find(token))) {
-            (None, _) => Ok(Caller("http".into())),
-            (Some(needed), Some(Some((name, role)))) if role >= needed => Ok(Caller(name.into())),
+            (None, _) => Ok(Caller(None)),
+            (Some(needed), Some(Some((name, role)))) if role >= needed => Ok(Caller(Some(name.into()))),
             (Some(needed), Some(Some((name, role)))) => {
                 let detail = format!("{name} may {role}, and this needs {needed}");
                 Err(Problem::new(StatusCode::FORBIDDEN, detail))

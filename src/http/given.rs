@@ -9,7 +9,7 @@ use super::Problem;
 
 /// What a request gives as JSON. No body is an empty object.
 #[derive(Debug)]
-pub(crate) struct Given<T>(pub(crate) T);
+pub(super) struct Given<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
     type Rejection = Problem;

@@ -22,7 +22,7 @@ type Sample = (i64, i64, f64);
 
 /// What is kept.
 #[derive(Debug, Default)]
-pub(crate) struct History(Mutex<Kept>);
+pub(super) struct History(Mutex<Kept>);
 
 #[derive(Debug, Clone, Default)]
 struct Kept {

@@ -19,7 +19,7 @@ type Answer = Result<Arc<Status>, String>;
 
 /// The latest status. Whoever asks while it is being read waits for the same answer.
 #[derive(Debug)]
-pub(crate) struct Latest {
+pub(super) struct Latest {
     /// A connection of its own: what takes long elsewhere must not make the database look away.
     control: Control,
     store: Store,
@@ -33,7 +33,7 @@ impl Latest {
     }
 
     /// What `projectord status` says, at most a second old; or why not.
-    pub(crate) async fn read(&self) -> Answer {
+    pub(super) async fn read(&self) -> Answer {
         let mut answer = self.answer.lock().await;
         if let Some((at, answer)) = &*answer
             && at.elapsed() < GOOD

@@ -61,7 +61,7 @@ fn log(page: &mut Exposition, status: Option<&Status>) {
     page.known(log.and_then(|log| log.newest_at).map(time));
 }
 
-/// Without a store on RethinkDB there is no ingest, and no number of it.
+/// Without a store on RethinkDB there is no ingest: the database says nothing of it, and what is counted stays at 0.
 fn ingest(page: &mut Exposition, shared: &Shared, status: Option<&Status>) {
     let found = status.and_then(|status| status.ingest.as_ref());
     page.family("projectord_ingest_state", Gauge, "1 for the state that ingest is in.");

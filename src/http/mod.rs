@@ -4,7 +4,7 @@
 //! nor a handler that hangs the daemon keep anybody from asking how it is.
 
 mod access;
-pub(crate) mod api;
+mod api;
 mod body;
 mod dashboard;
 mod exposition;
@@ -21,8 +21,8 @@ mod serve;
 mod server;
 mod shared;
 
-pub(crate) use access::Caller;
-pub(crate) use given::Given;
-pub(crate) use problem::Problem;
+use access::Caller;
+use given::Given;
+use problem::Problem;
 pub(crate) use server::{Parts, Server};
-pub(crate) use shared::Shared;
+use shared::Shared;

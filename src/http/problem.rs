@@ -19,7 +19,7 @@ const MOST_TEXT: usize = 4096;
 
 /// An error, as it is answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub(super) struct Problem {
     status: StatusCode,
     kind: Option<&'static str>,
     detail: String,
@@ -29,39 +29,39 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// `detail` says what, and what to do.
-    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE))];
         Self { status, kind: None, detail: detail.into(), extras: Map::new(), headers }
     }
 
     /// There is nothing of this name.
-    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
     /// A kind of its own, for programs to tell by: its type is `/problems/<kind>`.
     #[must_use]
-    pub(crate) fn kind(mut self, kind: &'static str) -> Self {
+    pub(super) fn kind(mut self, kind: &'static str) -> Self {
         self.kind = Some(kind);
         self
     }
 
     /// A member of its own.
     #[must_use]
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extras.insert(name.into(), value.into());
         self
     }
 
     /// When it may be asked again.
     #[must_use]
-    pub(crate) fn retry_after(self, wait: Duration) -> Self {
+    pub(super) fn retry_after(self, wait: Duration) -> Self {
         self.header(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))
     }
 
     /// A header of its own.
     #[must_use]
-    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }

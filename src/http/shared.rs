@@ -18,36 +18,36 @@ use crate::shutdown::Shutdown;
 use crate::store::EventStore;
 
 /// What every request may use; made on the thread of HTTP, where its connections belong.
-pub(crate) struct Shared {
+pub(super) struct Shared {
     /// For requests: few connections, so that many requests do not load the database.
-    pub(crate) pool: PgPool,
+    pub(super) pool: PgPool,
     /// To append to, and to load streams from.
-    pub(crate) store: Arc<dyn EventStore>,
+    pub(super) store: Arc<dyn EventStore>,
     /// What `projectord status` says; for whoever needs no newer answer than of a second ago.
-    pub(crate) status: Latest,
+    pub(super) status: Latest,
     /// What was, every few seconds.
-    pub(crate) history: History,
+    pub(super) history: History,
     /// What is counted in this process.
-    pub(crate) measures: Measures,
+    pub(super) measures: Measures,
     /// All of it, as it was at the start.
-    pub(crate) config: Config,
+    pub(super) config: Config,
     /// Projections in Rust.
-    pub(crate) code: Vec<Definition>,
+    pub(super) code: Vec<Definition>,
     /// This daemon.
-    pub(crate) daemon: Uuid,
+    pub(super) daemon: Uuid,
     /// Whether it does its part.
-    pub(crate) health: watch::Receiver<Health>,
+    pub(super) health: watch::Receiver<Health>,
     /// Rings when the log is longer.
-    pub(crate) bell: Bell,
+    pub(super) bell: Bell,
     /// Whether its main runtime lives.
-    pub(crate) pulse: Pulse,
+    pub(super) pulse: Pulse,
     /// Requested when the daemon ends: an answer that goes on for ever must end then.
-    pub(crate) shutdown: Shutdown,
+    pub(super) shutdown: Shutdown,
 }
 
 impl Shared {
     /// Why this daemon does not do its part; nothing where it does.
-    pub(crate) fn reasons(&self) -> Vec<String> {
+    pub(super) fn reasons(&self) -> Vec<String> {
         let mut reasons = self.health.borrow().reasons.clone();
         if self.shutdown.is_requested() {
             reasons.push("stopping".into());

@@ -40,7 +40,7 @@ pub(super) async fn projection(
 }
 
 /// The database in the hands of whoever asks: `http`, with the name of the token where one was given.
-pub(super) fn control(shared: &Shared, Caller(name): &Caller) -> Control {
-    let who = if name == "http" { name.clone() } else { format!("http {name}") };
+pub(super) fn control(shared: &Shared, Caller(token): &Caller) -> Control {
+    let who = token.as_ref().map_or("http".into(), |name| format!("http {name}"));
     Control::new(shared.pool.clone(), who)
 }

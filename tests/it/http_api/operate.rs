@@ -197,7 +197,7 @@ async fn in_hand() {
 async fn on_record() {
     let project = Project::new().await;
     project.copy("projections/orders");
-    let tokens = "operate ada s3cret-of-ada\nread bob s3cret-of-bob";
+    let tokens = "operate ada s3cret-of-ada\noperate http s3cret-of-http\nread bob s3cret-of-bob";
     let site = Site::start(&project, &[("PROJECTORD_HTTP__TOKENS", tokens)]).await;
     project.until_state("orders", "live").await;
     let headers = |token: &str| format!("Content-Type: application/json\nAuthorization: Bearer {token}");
@@ -217,4 +217,10 @@ async fn on_record() {
     assert!(told[0].1.contains('@'), "{list}");
     assert_eq!(told[1], ("pause".to_owned(), "http ada".to_owned()));
     assert_eq!(list["operations"][0]["projection"], "orders");
+    // A name is a name, whatever we call ourselves.
+    assert_eq!(site.ask("POST", pause, &headers("s3cret-of-http"), "").await.status, 202);
+    assert_eq!(
+        project.value("select who from projectord.operations order by at desc limit 1").await,
+        "http http"
+    );
 }
