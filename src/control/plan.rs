@@ -97,7 +97,7 @@ fn in_words(definition: &Definition, plan: &Plan) -> Vec<Line> {
     if plan.outside.is_empty() {
         line("outside", "nothing depends on its tables; grants and comments carry over by name".into());
     } else {
-        line("outside", "these depend on its tables, and stand in the way unless you say --force:".into());
+        line("outside", "these depend on its tables, and stand in the way unless it is forced:".into());
         plan.outside.iter().for_each(|it| line("", it.clone()));
     }
     lines

@@ -56,6 +56,8 @@ const OWNERS: &str = "select string_agg(held::text, ' ' order by held) from (
 async fn until_exact(project: &Project, names: &[&str], patience: Duration) -> Duration {
     let begun = Instant::now();
     for name in names {
+        // Who holds a lease has yet to make the table.
+        project.until_value(&format!("select to_regclass('{name}.seen') is not null"), "true").await;
         let sql = format!(
             "select (select array_agg(position order by nth) from {name}.seen) =
                     (select array_agg(position order by position) from projectord.events)"
