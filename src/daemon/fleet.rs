@@ -24,7 +24,7 @@ use crate::store::RethinkStore;
 /// How long something that panicked stays away.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// How long PostgreSQL may take to be told something; meanwhile signals wait.
-const SHORT: Duration = Duration::from_secs(2);
+pub(super) const SHORT: Duration = Duration::from_secs(2);
 
 /// All loops of this daemon.
 pub(super) struct Fleet {

@@ -1,13 +1,13 @@
 //! SIGHUP: the projections' folders and the level of the log, read again.
 
 use std::path::Path;
-use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::time::timeout;
 use tracing::{error, info};
 use uuid::Uuid;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, SHORT};
 use crate::config::{self, Level};
 
 /// What cannot be read stays as it was, and that is counted.
@@ -44,6 +44,6 @@ pub(super) async fn reload(
             sqlx::query("update projectord.daemons set refused_reloads = refused_reloads + 1 where id = $1")
                 .bind(daemon)
                 .execute(control);
-        drop(tokio::time::timeout(Duration::from_secs(2), counted).await);
+        drop(timeout(SHORT, counted).await);
     }
 }

@@ -127,7 +127,9 @@ impl Backend for RethinkStore {
             Ok(loaded) => loaded,
             Err(error) => return Ok(Err(error)),
         };
-        if let Some(most) = most {
+        if let (Some(most), Some(end)) = (most, end)
+            && loaded.version.0.saturating_add(1) >= end
+        {
             loaded.events.truncate(most.get() as usize);
             // There may be more beyond what was read.
             let head = loaded.version.max(self.head(stream).await?);
