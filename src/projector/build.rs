@@ -149,6 +149,8 @@ pub async fn build_beside(
     .bind(name)
     .execute(&mut *tx)
     .await?;
+    // Whoever follows the log meanwhile hears of it.
+    execute(&mut tx, "select pg_notify('projectord_control', '')".into()).await?;
     fault::point("build-commit");
     tx.commit().await?;
     fault::point("build-committed");

@@ -171,8 +171,10 @@ pub(super) async fn write_state(
 /// Writes down why a rebuild that is wanted cannot begin.
 pub(super) async fn refuse_rebuild(pool: &PgPool, name: &str, failure: &Failure) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update projectord.projections set rebuild_wanted = null, rebuild_forced = false, rebuild_error = $2
-          where name = $1",
+        "with refused as (
+             update projectord.projections set rebuild_wanted = null, rebuild_forced = false, rebuild_error = $2
+              where name = $1 returning 1)
+         select pg_notify('projectord_control', '') from refused",
     )
     .bind(name)
     .bind(Json(failure))

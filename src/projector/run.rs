@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::PgPool;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::apply::{Applier, Handlers, Step};
@@ -47,6 +48,8 @@ pub struct Projector {
     applier: Option<Applier>,
     /// What works on the others.
     pub(super) feeders: Feeders,
+    /// What begins another one while the live rows are fed; at most one task.
+    pub(super) beginning: JoinSet<()>,
     pub(super) rate: Rate,
     pub(super) shutdown: Shutdown,
     pub(super) progress: watch::Sender<Progress>,
@@ -94,6 +97,7 @@ impl Projector {
             failure: None,
             applier: None,
             feeders: Feeders::default(),
+            beginning: JoinSet::new(),
             rate: Rate::default(),
             shutdown,
             progress,
