@@ -24,9 +24,9 @@ PROJECTIONS = ("audit", "chain", "counter", "state")
 class Project:
     """Everything that one row works with. Nothing of it is shared with another row but the servers."""
 
-    def __init__(self, lab: Lab, name: str, backend: str) -> None:
+    def __init__(self, lab: Lab, name: str, backend: str, attempt: int = 1) -> None:
         self.lab = lab
-        self.name = f"{name.lower()}_{backend}"
+        self.name = f"{name.lower()}_{backend}" + (f"_{attempt}" if attempt > 1 else "")
         self.backend = backend
         self.folder = lab.folder / self.name
         self.folder.mkdir()
