@@ -3,7 +3,6 @@
 create function projectord.carry_over(p_from name, p_to name) returns void language plpgsql as $$
 declare
     it record;
-    said text;
 begin
     for it in
         -- The schema itself, its relations, their columns, its functions: how each is named in a GRANT, what
@@ -49,25 +48,41 @@ begin
     end loop;
 
     for it in
-        select old.relname, old.oid as old_oid, new.oid as new_oid, a.attname, coalesce(a.attnum, 0) as old_number,
-               coalesce(b.attnum, 0) as new_number,
-               case new.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
-                                when 'i' then 'index' when 'f' then 'foreign table' else 'table' end as kind
-          from pg_catalog.pg_class old
-          join pg_catalog.pg_class new on new.relname = old.relname and new.relkind = old.relkind
-          join pg_catalog.pg_description d on d.classoid = 'pg_catalog.pg_class'::regclass and d.objoid = old.oid
-          left join pg_catalog.pg_attribute a on d.objsubid > 0 and a.attrelid = old.oid and a.attnum = d.objsubid
-          left join pg_catalog.pg_attribute b on b.attrelid = new.oid and b.attname = a.attname
-         where old.relnamespace = to_regnamespace(quote_ident(p_from))
-           and new.relnamespace = to_regnamespace(quote_ident(p_to))
-           and (d.objsubid = 0 or b.attnum is not null)
+        -- The same objects, but for the schema, whose comment is projectord's own, and constraints: how each is named in a COMMENT, what was said there, and is said here.
+        with pair as (
+            select old.oid as old_oid, new.oid as new_oid from pg_catalog.pg_namespace old, pg_catalog.pg_namespace new
+             where old.nspname = p_from and new.nspname = p_to
+        ), relation as (
+            select old.oid as old_oid, new.oid as new_oid, new.relname,
+                   case new.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
+                                    when 'i' then 'index' when 'f' then 'foreign table' else 'table' end as kind
+              from pair join pg_catalog.pg_class old on old.relnamespace = pair.old_oid
+                        join pg_catalog.pg_class new on new.relnamespace = pair.new_oid and new.relname = old.relname
+                         and new.relkind = old.relkind
+        ), comment as (
+            select format('%s %I.%I', kind, p_to, relname) as object, obj_description(old_oid, 'pg_class') as before,
+                   obj_description(new_oid, 'pg_class') as now
+              from relation
+             union all
+            select format('column %I.%I.%I', p_to, relname, b.attname), col_description(old_oid, a.attnum),
+                   col_description(new_oid, b.attnum)
+              from relation join pg_catalog.pg_attribute a on a.attrelid = old_oid and a.attnum > 0
+                            join pg_catalog.pg_attribute b on b.attrelid = new_oid and b.attname = a.attname
+             where kind <> 'index'
+             union all
+            select format('constraint %I on %I.%I', b.conname, p_to, relname), obj_description(a.oid, 'pg_constraint'),
+                   obj_description(b.oid, 'pg_constraint')
+              from relation join pg_catalog.pg_constraint a on a.conrelid = old_oid
+                            join pg_catalog.pg_constraint b on b.conrelid = new_oid and b.conname = a.conname
+             union all
+            select format('routine %I.%I(%s)', p_to, new.proname, pg_get_function_identity_arguments(new.oid)),
+                   obj_description(old.oid, 'pg_proc'), obj_description(new.oid, 'pg_proc')
+              from pair join pg_catalog.pg_proc old on old.pronamespace = old_oid and old.prokind <> 'a'
+                        join pg_catalog.pg_proc new on new.pronamespace = new_oid and new.proname = old.proname
+                         and new.proargtypes = old.proargtypes and new.prokind <> 'a'
+        )
+        select object, before from comment where before is not null and now is null
     loop
-        if it.new_number > 0 and col_description(it.new_oid, it.new_number) is null then
-            said := col_description(it.old_oid, it.old_number);
-            execute format('comment on column %I.%I.%I is %L', p_to, it.relname, it.attname, said);
-        elsif it.new_number = 0 and obj_description(it.new_oid, 'pg_class') is null then
-            said := obj_description(it.old_oid, 'pg_class');
-            execute format('comment on %s %I.%I is %L', it.kind, p_to, it.relname, said);
-        end if;
+        execute format('comment on %s is %L', it.object, it.before);
     end loop;
 end $$;

@@ -16,6 +16,7 @@ create table orders (
 create index on orders (user_id);
 create index on orders (status);
 
--- Readers' rights belong here too, since a rebuild makes the tables anew:
--- grant usage on schema orders to reporting;
+-- Readers' rights: granted once, from outside, they carry over to each rebuild. Or here; the schema's name is
+-- then whatever it is at the time, since a rebuild is made under another:
+-- do $$ begin execute format('grant usage on schema %I to reporting', current_schema()); end $$;
 -- grant select on orders to reporting;

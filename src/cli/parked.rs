@@ -60,6 +60,10 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
             "{projection}  {position}  {event_type}, version {version} of {stream_id}  {state} {since}"
         ));
         match error {
+            // Nothing is to be done any more.
+            Some(Json(error)) if state == "skipped" => {
+                print::line(format!("    {}", print::plain(error.without_hint())));
+            }
             Some(Json(error)) => print::line(format!("    {}", paint(Colour::Red, print::plain(error)))),
             None if state == "parked" => print::line("    waits behind an earlier event of its stream"),
             None => {}

@@ -1,9 +1,10 @@
 //! `projectord rebuild`: a new generation in the place of the live one.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use sqlx::types::Json;
 
 use super::exit::{Code, Failed};
@@ -39,7 +40,7 @@ pub(super) struct Arguments {
     /// Drop the live rows and replay in their place: readers see a part of them until it has caught up.
     #[arg(long, conflicts_with = "cancel")]
     in_place: bool,
-    /// Although views or foreign keys outside depend on the tables: they go with the old rows.
+    /// Although objects outside depend on the tables, such as views: they go with the old rows.
     #[arg(long, conflicts_with = "cancel")]
     force: bool,
     /// Drop the generation that is being built.
@@ -61,7 +62,7 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
     let live = now.generation;
     if now.building.is_some() && now.held && !arguments.in_place {
         // Somebody has built it to look at it: that is done now.
-        return go_on_with_held(&control, &arguments, live).await;
+        return go_on_with_held(config, &control, &arguments, live).await;
     }
     let plan = control.what_it_takes(name, arguments.force, config.rebuild.keep_old).await?;
     if arguments.in_place && !arguments.yes {
@@ -79,7 +80,7 @@ pub(super) async fn run(config: &Config, arguments: Arguments) -> Result<Code, F
     said(&control, &format!("{name} will be rebuilt")).await?;
     if arguments.verify {
         held(&control, name).await?;
-        return go_on_with_held(&control, &arguments, live).await;
+        return go_on_with_held(config, &control, &arguments, live).await;
     }
     if !arguments.wait {
         return Ok(Code::Done);
@@ -100,10 +101,16 @@ pub(super) async fn held(control: &Control, name: &str) -> Result<i64, Failed> {
 }
 
 /// Compares what is held, where that is asked for, and lets it take the live one's place.
-async fn go_on_with_held(control: &Control, arguments: &Arguments, live: i64) -> Result<Code, Failed> {
+async fn go_on_with_held(
+    config: &Config,
+    control: &Control,
+    arguments: &Arguments,
+    live: i64,
+) -> Result<Code, Failed> {
     let name = arguments.name.as_str();
     if arguments.verify {
         let next = held(control, name).await?;
+        verify::say_of_other_files(config, control, name, next).await?;
         let same = verify::compare_and_show(control, name, live, next).await?;
         let question = if same { "The rows are the same. Swap?" } else { "Let readers see the new rows?" };
         if !arguments.yes && !ask(question) {
@@ -124,9 +131,13 @@ async fn go_on_with_held(control: &Control, arguments: &Arguments, live: i64) ->
 
 /// Shows how far it is until it is `done`.
 async fn wait(control: &Control, name: &str, done: impl Fn(&Standing) -> bool) -> Result<(), Failed> {
-    let style = "{msg} {wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left";
+    let style = "{msg} {wide_bar} {human_pos}/{human_len} events, {rate}, {eta} left";
     let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(0).with_style(style);
+    let style = style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+        let _ = write!(to, "{:.0}/s", state.per_sec());
+    });
+    let head = control.standing(name).await?.head.unsigned_abs();
+    let bar = ProgressBar::new(head).with_style(style);
     bar.set_message(name.to_owned());
     let mut last_seen = Instant::now();
     loop {
@@ -156,6 +167,7 @@ async fn wait(control: &Control, name: &str, done: impl Fn(&Standing) -> bool) -
         }
         let (at, of) = match now.building {
             Some(_) => (now.built, now.head),
+            None if now.asked => (0, now.head),
             None => (now.checkpoint.min(now.built_to), now.built_to),
         };
         bar.set_length(of.unsigned_abs());

@@ -152,7 +152,7 @@ fn others(it: &ProjectionStatus) -> Vec<String> {
                 format!("generation {generation} is being built: {at} of {of}, {rate:.0}/s{}", eta(left, *rate))
             }
             (_, Some(error), _) => {
-                format!("generation {generation} cannot be gone back to: {}", print::plain(error))
+                format!("generation {generation} cannot be gone back to: {}", print::plain(error.without_hint()))
             }
             (_, None, until) => {
                 let until = until.map(|until| until.format("%F %T").to_string()).unwrap_or_default();

@@ -10,6 +10,7 @@ use super::print::{self, Colour, paint, plain, thousands};
 use super::rebuild::held;
 use crate::config::Config;
 use crate::control::{Control, options, this_user};
+use crate::projection::load_all;
 use crate::projector::{Comparison, Rebuild, RowDifference, TableDifference};
 
 pub(super) const EXAMPLES: &str = "Example:
@@ -41,9 +42,30 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Result<Code, 
     control.rebuild(name, Rebuild::Held, true).await?;
     said(&control, &format!("{name} will be built beside the live rows")).await?;
     let next = held(&control, name).await?;
+    say_of_other_files(config, &control, name, next).await?;
     let same = compare_and_show(&control, name, now.generation, next).await;
     control.drop_generation(name, next).await?;
     Ok(if same? { Code::Done } else { Code::Failed })
+}
+
+/// What is built is made of the files that the daemon has loaded. Says so where those here are others.
+pub(super) async fn say_of_other_files(
+    config: &Config,
+    control: &Control,
+    name: &str,
+    built: i64,
+) -> Result<(), Failed> {
+    // Whoever has no files here, or others by design, looks at what the daemon has.
+    let Ok((here, _)) = load_all(&config.projections.path) else { return Ok(()) };
+    let Some(here) = here.into_iter().find(|it| it.name == name) else { return Ok(()) };
+    if control.fingerprint(name, built).await?.is_some_and(|built| built != here.fingerprint()) {
+        print::line(changed(&format!(
+            "generation {built} is made of the files that the daemon has loaded, and those in {} are others: \
+             to see what they make, let the daemon reload them (SIGHUP)",
+            here.folder.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Compares, and prints what differs; whether nothing does.

@@ -105,6 +105,21 @@ impl Control {
         Ok(std::iter::once(first).chain(with_them).collect())
     }
 
+    /// The fingerprint of the files that a generation was made of.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub async fn fingerprint(&self, name: &str, generation: i64) -> Result<Option<String>, ControlError> {
+        let found: Option<(Option<String>,)> = sqlx::query_as(
+            "select fingerprint from projectord.generations where projection = $1 and generation = $2",
+        )
+        .bind(name)
+        .bind(generation)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.and_then(|(fingerprint,)| fingerprint))
+    }
+
     /// Asks for a rebuild, where none is under way.
     ///
     /// # Errors

@@ -47,8 +47,11 @@ impl Control {
             return Err(ControlError::NotFound(message));
         };
         if let Some(Json(error)) = &retired.error {
-            let message =
-                format!("generation {} of {name} cannot be gone back to: {error}", retired.generation);
+            let message = format!(
+                "generation {} of {name} cannot be gone back to: {}",
+                retired.generation,
+                error.without_hint()
+            );
             return Err(ControlError::Halted(message));
         }
         Ok(retired)
@@ -70,6 +73,7 @@ impl Control {
             match code(&error).as_deref() {
                 // The rows to go back to have not caught up with those that are live.
                 Some("PJ012") if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
+                Some("PJ014") => return Err(depended_on(name, &error)),
                 Some(code) if !code.starts_with("PJ") => return Err(refused(name, old, error)),
                 _ => return Err(error),
             }
@@ -111,7 +115,20 @@ fn refused(name: &str, old: i64, error: ControlError) -> ControlError {
     }
 }
 
-fn code(error: &ControlError) -> Option<String> {
+/// What stands in the way would go with the rows that are live now.
+fn depended_on(name: &str, error: &ControlError) -> ControlError {
+    let said = database(error).map_or("", DatabaseError::message);
+    let outside = said.split_once(": ").map_or(said, |(_, outside)| outside);
+    ControlError::Conflict(format!(
+        "objects outside depend on {name}: {outside}; drop them, and make them again afterwards"
+    ))
+}
+
+fn database(error: &ControlError) -> Option<&dyn DatabaseError> {
     let ControlError::Postgres(error) = error else { return None };
-    error.as_database_error().and_then(DatabaseError::code).map(Into::into)
+    error.as_database_error()
+}
+
+fn code(error: &ControlError) -> Option<String> {
+    database(error).and_then(DatabaseError::code).map(Into::into)
 }

@@ -1,5 +1,6 @@
 //! How to connect.
 
+use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +20,21 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long one that has rested may take to answer.
 const PING: Duration = Duration::from_millis(700);
+/// What the driver knows in a URL, under one name each.
+const PARAMETERS: [&str; 12] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+];
 
 /// How to connect to PostgreSQL, and what every session is set to.
 #[derive(Debug, Clone)]
@@ -39,7 +55,7 @@ impl FromStr for Options {
             return Err(UrlError("it does not begin with postgres://".into()));
         }
         let connect = PgConnectOptions::from_str(url).map_err(|error| UrlError(error.to_string()))?;
-        check_files(url)?;
+        check_parameters(url)?;
         // TLS that was asked for is TLS with the server that was asked for; the others only look like it.
         let connect = match connect.get_ssl_mode() {
             PgSslMode::Require | PgSslMode::VerifyCa => connect.ssl_mode(PgSslMode::VerifyFull),
@@ -58,10 +74,15 @@ impl FromStr for Options {
     }
 }
 
-/// The files that the URL names for TLS can be read.
-fn check_files(url: &str) -> Result<(), UrlError> {
-    let pairs = url.split_once('?').map_or("", |(_, query)| query).split('&');
-    for (key, file) in pairs.filter_map(|pair| pair.split_once('=')) {
+/// The URL's parameters are known, since the driver passes over those that it does not know, `sslmode` with a typo
+/// among them; and the files that they name for TLS can be read.
+fn check_parameters(url: &str) -> Result<(), UrlError> {
+    let pairs = url.split_once('?').map_or("", |(_, query)| query).split('&').filter(|pair| !pair.is_empty());
+    for (key, file) in pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        if !PARAMETERS.contains(&key) && !key.starts_with("options") {
+            let known = PARAMETERS.join(", ");
+            return Err(UrlError(format!("unknown parameter {key:?}; known are {known}, options")));
+        }
         if matches!(key, "sslrootcert" | "sslcert" | "sslkey") && !file.contains('%') {
             std::fs::read(file).map_err(|error| UrlError(format!("{key}: {file}: {error}")))?;
         }
@@ -104,7 +125,14 @@ impl Options {
     /// What the server, or the way to it, says.
     pub async fn check(&self) -> Result<(), sqlx::Error> {
         let silent = |_| sqlx::Error::Protocol(format!("no answer from PostgreSQL within {SHORT:?}"));
-        timeout(SHORT, self.connect.connect()).await.map_err(silent)??.close().await
+        let connected = timeout(SHORT, self.connect.connect()).await.map_err(silent)?;
+        let connection = connected.map_err(|error| match error {
+            sqlx::Error::Io(error) => {
+                sqlx::Error::Io(io::Error::new(error.kind(), format!("{}: {error}", self.place())))
+            }
+            error => error,
+        })?;
+        connection.close().await
     }
 
     /// The same, with a limit on each statement.

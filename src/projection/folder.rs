@@ -18,8 +18,13 @@ const RESERVED: [&str; 6] = ["public", "information_schema", "ingest", "owner", 
 /// # Errors
 /// When `path` itself cannot be read.
 pub fn load_all(path: &Path) -> Result<(Vec<Definition>, Vec<Problem>), Problem> {
-    let entries = fs::read_dir(path)
-        .map_err(|error| Problem::new(path, format!("cannot read projections: {error}")))?;
+    let entries = fs::read_dir(path).map_err(|error| {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Problem::new(
+            &whole,
+            format!("cannot read projections: {error}; [projections] path says where they are"),
+        )
+    })?;
     let mut folders: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_dir() && !file_name(path).starts_with(['_', '.']))

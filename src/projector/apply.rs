@@ -338,9 +338,11 @@ impl Applier {
             stream_id,
             version,
         });
-        let name = &self.projection;
+        let (name, position) = (&self.projection, checkpoint.next());
+        let again = if self.may_park(&failure) { "retry" } else { "resume" };
         failure.hint.get_or_insert(format!(
-            "correct the handler and reload, or repair the cause and: projectord resume {name}"
+            "correct the handler and reload it (SIGHUP); or repair the cause and: projectord {again} {name}; \
+             or leave the event out: projectord skip {name} {position}"
         ));
         Ok(Some(failure))
     }

@@ -72,6 +72,11 @@ impl Failure {
         ["21", "22", "23", "P0", "57014"].iter().any(|class| code.starts_with(class))
     }
 
+    /// What happened, where there is nothing left to do about it.
+    pub(crate) fn without_hint(&self) -> Self {
+        Self { hint: None, ..self.clone() }
+    }
+
     /// For the log: whole, where it cannot quote an event.
     pub(crate) fn for_log(&self) -> ForLog<'_> {
         ForLog(self)

@@ -170,6 +170,8 @@ async fn mistakes() {
         ("[postgres]\nurl = \"postgres://h:99999/d\"\n", &["config.toml: postgres.url: ", "port"]),
         ("[postgres]\nurl = \"postgres://h:x/d\"\n", &["config.toml: postgres.url: ", "port"]),
         ("[postgres]\nurl = \"postgres://h/d?sslmode=maybe\"\n", &["config.toml: postgres.url: ", "maybe"]),
+        // The driver would pass over it, and use no TLS.
+        ("[postgres]\nurl = \"postgres://h/d?sslmod=verify-full\"\n", &["postgres.url: ", "unknown parameter \"sslmod\""]),
         ("[store]\nurl = \"http://h/d\"\n", &["config.toml: store.url: ", "rethinkdb://", "http"]),
         ("[store]\nurl = \"rethinkdb://h:99999/d\"\n", &["config.toml: store.url: ", "port"]),
         ("[store]\nurl = \"rethinkdb://h\"\n", &["config.toml: store.url: ", "database"]),

@@ -387,7 +387,7 @@ async fn missing_folder() {
         let err = text(&output.stderr);
         assert_eq!(output.status.code(), Some(78), "{err}");
         assert!(
-            err.lines().last().unwrap().starts_with("projectord: nowhere: cannot read projections: "),
+            err.contains("/nowhere: cannot read projections: ") && err.contains("[projections] path"),
             "{err}"
         );
     }

@@ -399,7 +399,7 @@ async fn refuses_dependants() {
     let output = project.run(&["rebuild", "audit", "--in-place", "--yes", "--wait"]);
     assert_eq!(output.status.code(), Some(4));
     assert!(
-        crate::support::text(&output.stderr).contains("view mine"),
+        crate::support::text(&output.stderr).contains("view public.mine"),
         "{}",
         crate::support::text(&output.stderr)
     );

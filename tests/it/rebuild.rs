@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("rebuild::killed_half_way_it_goes_on_where_it_was", killed_half_way),
         trial("rebuild::workers_that_share_it_make_the_same_rows", shared),
         trial("rebuild::what_depends_on_the_tables_is_refused_unless_forced", dependants),
+        trial("rebuild::whatever_a_drop_would_take_depends_on_the_tables", all_dependants),
         trial("rebuild::a_halted_projection_is_mended_by_new_files", mends_a_halted_one),
         trial("rebuild::old_rows_are_dropped_when_their_time_is_over", old_rows_are_dropped),
         long_trial("rebuild::twenty_swaps_under_load_fail_no_reader", twenty_swaps),
@@ -109,7 +110,8 @@ async fn grants_carry_over() {
              grant select (id), update (total) on accounts.accounts to {role};
              grant delete on accounts.accounts to {role} with grant option;
              comment on table accounts.accounts is 'One row each.';
-             comment on column accounts.accounts.total is 'In cents.'"
+             comment on column accounts.accounts.total is 'In cents.';
+             comment on constraint accounts_pkey on accounts.accounts is 'Its stream.'"
         ),
     )
     .await;
@@ -120,9 +122,11 @@ async fn grants_carry_over() {
              || has_column_privilege('{role}', 'accounts.accounts', 'total', 'update') || ' '
              || has_table_privilege('{role}', 'accounts.accounts', 'delete with grant option') || ' '
              || obj_description('accounts.accounts'::regclass) || ' '
-             || col_description('accounts.accounts'::regclass, 3)"
+             || col_description('accounts.accounts'::regclass, 3) || ' '
+             || (select obj_description(oid, 'pg_constraint') from pg_constraint
+                  where conname = 'accounts_pkey' and connamespace = 'accounts'::regnamespace)"
     );
-    let expected = "true true false true true One row each. In cents.";
+    let expected = "true true false true true One row each. In cents. Its stream.";
     assert_eq!(project.value(&granted).await, expected);
     project.ok(&["rebuild", "accounts", "--wait"]);
     assert_eq!(project.value(&granted).await, expected, "beside");
@@ -153,6 +157,12 @@ async fn thirteen_rows() {
     let plan = project.ok(&["plan", "accounts"]);
     assert!(plan.contains("Moved.sql changed") && plan.contains("400 in the log"), "{plan}");
     assert!(!plan.contains("schema.sql"), "{plan}");
+    // The daemon builds what it has loaded, which is not yet this.
+    let early = text(&configured(&["verify", "accounts"]).output().unwrap().stdout);
+    assert!(
+        early.contains("let the daemon reload them (SIGHUP)") && early.contains("same accounts"),
+        "{early}"
+    );
     std::process::Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status().unwrap();
     // Without a terminal nobody can be asked: the answer is no, and nothing is changed.
     let until_new_files = Instant::now();
@@ -367,15 +377,14 @@ async fn dependants() {
     let view = "create view public.sums as select sum(total) from accounts.accounts";
     execute(&project, view).await;
     let plan = project.ok(&["plan", "accounts"]);
-    assert!(plan.contains("view sums"), "{plan}");
+    assert!(plan.contains("view public.sums"), "{plan}");
     let refused = project.run(&["rebuild", "accounts", "--wait"]);
     assert_eq!(refused.status.code(), Some(4));
-    assert!(text(&refused.stderr).contains("view sums"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("view public.sums"), "{}", text(&refused.stderr));
     // Where nobody asks, because the files have changed: it is built, and waits.
     write_accounts(&project, &MOVED.replace("::int)", "::int * 2)"));
     daemon.signal("HUP");
-    let waits =
-        "select error->>'message' like '%view sums%' from projectord.generations where state = 'building'";
+    let waits = "select error->>'message' like '%view public.sums%' from projectord.generations where state = 'building'";
     project.until_value(waits, "true").await;
     assert_eq!(project.value("select * from public.sums").await, "165");
     append(&project, 1).await;
@@ -389,6 +398,56 @@ async fn dependants() {
     assert_eq!(project.value(GENERATION).await, "3");
     append(&project, 1).await;
     project.until_value("select * from public.sums", "550").await;
+}
+
+/// Everything that a drop would take along, each once, and nothing of the read model's own.
+async fn all_dependants() {
+    let (project, _daemon, _) = live_project(2).await;
+    let own = "select string_agg(d, ', ') is null from projectord.dependants('accounts') d";
+    assert_eq!(project.value(own).await, "true");
+    execute(
+        &project,
+        "create schema reports;
+         create view reports.sums as select sum(total) from accounts.accounts;
+         create view reports.twice as select * from reports.sums;
+         create materialized view reports.kept as select * from accounts.accounts;
+         create table reports.copies (id int primary key, whole accounts.accounts, of uuid references accounts.accounts);
+         create table reports.child () inherits (accounts.accounts);
+         create function reports.how_many() returns bigint begin atomic select count(*) from accounts.accounts; end;
+         create function reports.of(accounts.accounts) returns int language sql as 'select 1';
+         create table reports.secured (id uuid);
+         alter table reports.secured enable row level security;
+         create policy known on reports.secured using (id in (select id from accounts.accounts));
+         create publication accounts_out for table accounts.accounts",
+    )
+    .await;
+    let all = "select string_agg(d, ', ' order by d) from projectord.dependants('accounts') d";
+    let expected = [
+        "foreign key of reports.copies",
+        "function reports.how_many()",
+        "function reports.of(accounts.accounts)",
+        "materialized view reports.kept",
+        "policy known on reports.secured",
+        "publication relation accounts.accounts in publication accounts_out",
+        "table column reports.copies.whole",
+        "table reports.child",
+        "view reports.sums",
+        "view reports.twice",
+    ];
+    assert_eq!(project.value(all).await, expected.join(", "));
+    let refused = project.run(&["rebuild", "accounts", "--wait"]);
+    assert_eq!(refused.status.code(), Some(4));
+
+    execute(&project, "drop schema reports cascade; drop publication accounts_out").await;
+    project.ok(&["rebuild", "accounts", "--wait"]);
+    execute(&project, "create view public.sums as select sum(total) from accounts.accounts").await;
+    let undo = project.run(&["undo", "accounts", "--yes"]);
+    assert_eq!(undo.status.code(), Some(4), "{}", text(&undo.stderr));
+    assert!(
+        text(&undo.stderr).contains("depend on accounts: view public.sums; drop them"),
+        "{}",
+        text(&undo.stderr)
+    );
 }
 
 async fn mends_a_halted_one() {

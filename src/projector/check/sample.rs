@@ -16,7 +16,7 @@ pub(super) const TABLE: &str = "pg_temp.projectord_sample";
 const PATIENCE: &str = "set local statement_timeout = '60s'";
 
 /// Copies the newest `newest` events of each type that is handled, and what their streams had before them, since
-/// handlers rely on that.
+/// handlers rely on that. Events that somebody skipped are left out, as they are by a rebuild.
 pub(super) async fn take(
     tx: &mut Transaction<'_, Postgres>,
     projection: &Definition,
@@ -31,17 +31,22 @@ pub(super) async fn take(
         "with newest as (
              select position, stream_id
                from (select position, stream_id, row_number() over (partition by type order by position desc) as nth
-                       from projectord.events where type like any($1)) of_type
+                       from projectord.events e
+                      where type like any($1)
+                        and not exists (select from projectord.skipped s where s.projection = $3 and s.position = e.position)
+                    ) of_type
               where nth <= $2
          ), streams as (
              select stream_id, max(position) as last from newest group by stream_id
          )
          insert into pg_temp.projectord_sample
          select e.* from streams s join projectord.events e on e.stream_id = s.stream_id and e.position <= s.last
-          where e.type like any($1)",
+          where e.type like any($1)
+            and not exists (select from projectord.skipped s where s.projection = $3 and s.position = e.position)",
     )
     .bind(projection.handles())
     .bind(i64::from(newest))
+    .bind(&projection.name)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -109,7 +109,7 @@ async fn second_rebuild() {
         .await
         .unwrap();
     let said = refused(&site, "rebuild", "", 409).await;
-    assert!(said.contains("view sums"), "{said}");
+    assert!(said.contains("view public.sums"), "{said}");
     assert_eq!(
         project.value("select string_agg(what, ' ' order by at) from projectord.operations").await,
         "rebuild cancel"
