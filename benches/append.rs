@@ -1,4 +1,4 @@
-//! Appends a second, by one writer and by sixteen, beside bare inserts.
+//! Appends a second, by one writer, by eight, sixteen and sixty-four, beside bare inserts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::servers::Servers;
 /// How long one measurement takes, and how often each is made in turn.
 const TIME: Duration = Duration::from_millis(1500);
 const ROUNDS: u32 = 3;
-const AIMS: [(usize, f64); 2] = [(1, 0.75), (16, 0.5)];
+const AIMS: [(usize, f64); 4] = [(1, 0.75), (8, 0.5), (16, 0.5), (64, 0.5)];
 
 fn payload() -> Value {
     json!({"user_id": 7, "total": 12.5, "items": [{"sku": "a-1", "n": 2}, {"sku": "b-7", "n": 1}], "note": "as usual"})

@@ -43,7 +43,7 @@ pub(super) enum Outcome {
 }
 
 /// What a backend's operation met.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) reason: String,
     /// Whether trying again can help.

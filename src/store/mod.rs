@@ -12,6 +12,8 @@ use crate::event::{Commit, Event, StreamId, Version};
 
 mod append;
 mod error;
+#[cfg(feature = "postgres")]
+mod group;
 #[cfg(feature = "testing")]
 mod memory;
 #[cfg(feature = "postgres")]

@@ -1,10 +1,11 @@
 //! The store where no RethinkDB is configured: writers append to the PostgreSQL log itself.
 //!
 //! An append is one call of `projectord.append_to_stream`, which holds the log head's row lock until
-//! its commit is flushed. That makes positions dense and in commit order, and limits the rate to one
-//! flush at a time; for more, put the events on RethinkDB.
+//! its commit is flushed. That makes positions dense and in commit order, and there is one flush at a time:
+//! those that wait for it share the next.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,22 +15,24 @@ use sqlx::{FromRow, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::append::{Backend, Failure, Outcome};
+use super::group::{Append, Group};
 use super::{EventStream, LoadError, Settings};
 use crate::event::{Commit, Event, StreamId, Version, canonical};
-use crate::postgres::{Class, MigrateError, Options, classify, describe, migrate, why};
+use crate::postgres::{Class, MigrateError, Options, bounded, classify, describe, migrate, why};
 
 /// The event store on the PostgreSQL log.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
     pool: PgPool,
     settings: Settings,
+    group: Arc<Group>,
 }
 
 impl PostgresStore {
     /// A store that connects when it is first used.
     pub fn new(options: &Options, settings: Settings) -> Self {
         let connections = u32::try_from(settings.connections).unwrap_or(u32::MAX);
-        Self { pool: options.pool(connections), settings }
+        Self { pool: options.pool(connections), settings, group: Arc::default() }
     }
 
     /// Creates or updates the tables. Safe to repeat.
@@ -48,6 +51,33 @@ impl PostgresStore {
         let error = why(&self.pool, error).await;
         let retry = matches!(classify(&error), Class::Away | Class::Again);
         Failure { reason: describe(&error), retry }
+    }
+
+    /// Appends each in one transaction, and answers each. Where they fail together, one by one, so that what is wrong
+    /// with one is said of that one only.
+    async fn append_each(&self, appends: Vec<Append>) {
+        let failed = match bounded(call_many(&self.pool, &appends)).await {
+            Ok(outcomes) if outcomes.len() == appends.len() => {
+                appends.into_iter().zip(outcomes).for_each(|(append, outcome)| append.answer(Ok(outcome)));
+                return;
+            }
+            Ok(outcomes) => {
+                let reason = format!("{} answers to {} appends", outcomes.len(), appends.len());
+                Failure { reason, retry: true }
+            }
+            Err(error) => self.failed(error).await,
+        };
+        if failed.retry || appends.len() == 1 {
+            appends.into_iter().for_each(|append| append.answer(Err(failed.clone())));
+            return;
+        }
+        for append in appends {
+            let found = match bounded(call(&self.pool, append.stream, append.at, &append.commit)).await {
+                Ok(outcome) => Ok(outcome),
+                Err(error) => Err(self.failed(error).await),
+            };
+            append.answer(found);
+        }
     }
 
     /// Appends commits, in this order, in one transaction: all of them, or nothing where one of them
@@ -77,10 +107,12 @@ impl Backend for PostgresStore {
     }
 
     async fn try_append(&self, stream: StreamId, at: Version, commit: &Commit) -> Result<Outcome, Failure> {
-        match call(&self.pool, stream, at, commit).await {
-            Ok(outcome) => Ok(outcome),
-            Err(error) => Err(self.failed(error).await),
-        }
+        let store = self.clone();
+        let together = move |appends| {
+            let store = store.clone();
+            async move { store.append_each(appends).await }
+        };
+        self.group.append(stream, at, commit.clone(), together).await
     }
 
     async fn head(&self, stream: StreamId) -> Result<Version, Failure> {
@@ -127,6 +159,31 @@ impl Backend for PostgresStore {
     }
 }
 
+/// Several appends in one statement; what came of each, in this order.
+async fn call_many(pool: &PgPool, appends: &[Append]) -> Result<Vec<Outcome>, sqlx::Error> {
+    if let [append] = appends {
+        return Ok(vec![call(pool, append.stream, append.at, &append.commit).await?]);
+    }
+    let events = || appends.iter().flat_map(|append| &append.commit.events);
+    let ends = appends.iter().scan(0_i32, |end, append| {
+        *end = end.saturating_add(i32::try_from(append.commit.events.len()).unwrap_or(i32::MAX));
+        Some(*end)
+    });
+    let found: Vec<Found> =
+        sqlx::query_as("select * from projectord.append_to_streams($1, $2, $3, $4, $5, $6, $7, $8)")
+            .bind(appends.iter().map(|append| append.stream.0).collect::<Vec<_>>())
+            .bind(appends.iter().map(|append| append.commit.stream_type.as_str()).collect::<Vec<_>>())
+            .bind(appends.iter().map(|append| append.at.to_sql()).collect::<Vec<_>>())
+            .bind(appends.iter().map(|append| append.commit.id.0).collect::<Vec<_>>())
+            .bind(ends.collect::<Vec<_>>())
+            .bind(events().map(|event| event.event_type.as_str()).collect::<Vec<_>>())
+            .bind(events().map(|event| Json(&event.data)).collect::<Vec<_>>())
+            .bind(events().map(|event| Json(&event.metadata)).collect::<Vec<_>>())
+            .fetch_all(pool)
+            .await?;
+    Ok(found.into_iter().map(outcome).collect())
+}
+
 /// One append, wherever it runs: by itself, or in a transaction.
 async fn call(
     executor: impl PgExecutor<'_>,
@@ -137,7 +194,7 @@ async fn call(
     let types: Vec<&str> = commit.events.iter().map(|event| event.event_type.as_str()).collect();
     let data: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.data)).collect();
     let metadata: Vec<Json<&Value>> = commit.events.iter().map(|event| Json(&event.metadata)).collect();
-    let (outcome, actual, actual_type): (String, i64, Option<String>) =
+    let found: Found =
         sqlx::query_as("select * from projectord.append_to_stream($1, $2, $3, $4, $5, $6, $7)")
             .bind(stream.0)
             .bind(&commit.stream_type)
@@ -148,12 +205,19 @@ async fn call(
             .bind(metadata)
             .fetch_one(executor)
             .await?;
-    Ok(match outcome.as_str() {
+    Ok(outcome(found))
+}
+
+/// What `append_to_stream` gives: the outcome, the stream's version before, its type.
+type Found = (String, i64, Option<String>);
+
+fn outcome((outcome, actual, actual_type): Found) -> Outcome {
+    match outcome.as_str() {
         "appended" => Outcome::Appended,
         "repeated" => Outcome::Repeated,
         "other_type" => Outcome::OtherType { actual: actual_type.unwrap_or_default() },
         _ => Outcome::Occupied { actual: Version::from_sql(actual) },
-    })
+    }
 }
 
 #[derive(FromRow)]
