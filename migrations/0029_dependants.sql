@@ -39,7 +39,8 @@ create function projectord.dependants(p_schema name) returns setof text language
       from parts p
       cross join lateral pg_catalog.pg_identify_object(p.classid, p.objid, p.objsubid) it
       left join pg_catalog.pg_constraint c on p.classid = 'pg_catalog.pg_constraint'::regclass and c.oid = p.objid
-     where it.schema is distinct from p_schema and it.schema is distinct from 'pg_toast'
+     -- Null where it was dropped meanwhile.
+     where it.identity is not null and it.schema is distinct from p_schema and it.schema is distinct from 'pg_toast'
        and not exists (select from gone w
                         where w.classid = 'pg_catalog.pg_class'::regclass and w.objid = p.relation and w.objsubid = 0)
        -- A trigger that is the server's own part of a foreign key; an array of a type; a check of a type.

@@ -1,5 +1,7 @@
 //! What stands beside the live generation held against it, row by row.
 
+use sqlx::error::DatabaseError;
+
 use super::{Control, ControlError};
 use crate::projector::{Comparison, compare};
 
@@ -35,8 +37,22 @@ impl Control {
     /// Compares two generations of a projection.
     ///
     /// # Errors
-    /// Also when the two never meet.
+    /// Also when the two never meet; [`ControlError::Conflict`] where one of them goes meanwhile.
     pub async fn compare(&self, name: &str, live: i64, next: i64) -> Result<Comparison, ControlError> {
-        Ok(compare(&self.pool, name, live, next, DIFFERING_ROWS).await?)
+        compare(&self.pool, name, live, next, DIFFERING_ROWS).await.map_err(|error| {
+            if is_gone(&error) {
+                let message = format!(
+                    "generation {live} or {next} of {name} was swapped or dropped meanwhile; ask again"
+                );
+                return ControlError::Conflict(message);
+            }
+            error.into()
+        })
     }
+}
+
+/// A table or a schema that was there when the comparison began.
+fn is_gone(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    matches!(code.as_deref(), Some("42P01" | "3F000"))
 }

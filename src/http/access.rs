@@ -118,10 +118,6 @@ pub(super) async fn check(State(access): State<Arc<Access>>, mut request: Reques
         if is_change(request.method()) || request.uri().path().starts_with("/api/") {
             check_origin(request.headers())?;
         }
-        // Nothing here is done by any other method; the router says so.
-        if request.method() == Method::POST {
-            check_type(request.headers())?;
-        }
         access.check_token(&request)
     });
     match checked {
@@ -129,6 +125,14 @@ pub(super) async fn check(State(access): State<Arc<Access>>, mut request: Reques
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Lets through what says that its body is JSON. A form on another site can send text, but not that.
+pub(super) async fn only_json(request: Request, next: Next) -> Response {
+    match check_type(request.headers()) {
+        Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
@@ -164,7 +168,6 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::FORBIDDEN, detail).kind("cross-origin"))
 }
 
-/// A form on another site can send text, but not JSON.
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     let essence = headers.get(CONTENT_TYPE).map(|value| {
         let text = value.to_str().unwrap_or("").to_ascii_lowercase();

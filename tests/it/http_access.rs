@@ -47,6 +47,12 @@ async fn not_there() {
         assert!(answer.header("allow").is_some_and(|allow| allow.contains("GET")), "{answer:?}");
         answer.problem();
     }
+    // Whatever type its body has.
+    for (path, status) in [("/livez", 405), ("/api/v1/events", 405), ("/api/v1/nothing", 404)] {
+        let answer = site.ask("POST", path, "", "").await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        answer.problem();
+    }
     for bytes in [&b"nonsense\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01"] {
         let answer = site.raw(bytes).await;
         assert!(answer.status == 400 || answer.status == 0, "{answer:?}");
@@ -104,7 +110,7 @@ async fn other_sites() {
         assert!(answer.problem().contains("page from elsewhere"), "{answer:?}");
     }
     for headers in ["", "Content-Type: text/plain", "Content-Type: application/x-www-form-urlencoded"] {
-        let answer = post(headers, "{}").await;
+        let answer = site.ask("POST", "/api/v1/projections/nothing/pause", headers, "{}").await;
         assert_eq!(answer.status, 415, "{headers}: {answer:?}");
         assert!(answer.problem().contains("application/json"), "{answer:?}");
     }

@@ -15,10 +15,12 @@ use std::sync::Arc;
 
 use axum::handler::Handler;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 
 use super::Shared;
+use super::access::only_json;
 use room::Room;
 
 /// The description of all this.
@@ -75,7 +77,8 @@ fn read<T: 'static>(path: &'static str, answer: impl Handler<T, Arc<Shared>>) ->
 }
 
 fn change<T: 'static>(path: &'static str, answer: impl Handler<T, Arc<Shared>>) -> Route {
-    Route { path, method: "post", answer: post(answer) }
+    // Where nothing is done by this method, or there is nothing, the router says so before anybody asks for a type.
+    Route { path, method: "post", answer: post(answer).route_layer(from_fn(only_json)) }
 }
 
 #[cfg(test)]
