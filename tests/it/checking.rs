@@ -234,6 +234,7 @@ async fn sample() {
     project.write("p", "Changed.sql", changed);
     let everything = "select (select count(*) from pg_class) || ' ' || (select count(*) from pg_proc) || ' ' || (select count(*) from pg_namespace where nspname !~ '^pg_')";
     project.ok(&["check"]);
+    let before = project.value(everything).await;
     let arguments = ["check", "--sample", "2"];
     let wanted = "null value in column \"n\" of relation \"t\" violates not-null constraint (SQLSTATE 23502) at event 7, \"Made\", version 1 of stream";
     assert_said(&project, &arguments, "problem", &[("p/Made.sql:1: ".into(), wanted)]);
@@ -242,6 +243,7 @@ async fn sample() {
     // Both of stream 2; of stream 1 the newest two, and what was before them.
     assert_eq!(said(&project, &arguments, "note"), ["p: 8 events of the log were run through its handlers"]);
     assert_eq!(project.run(&arguments).status.code(), Some(78));
+    assert_eq!(project.value(everything).await, before, "one that fails leaves nothing either");
     // Those that somebody skipped are not run: a rebuild leaves them out as well.
     project.run(&["run", "--until-caught-up"]);
     let skipped = "insert into projectord.skipped (projection, position) values ('p', 7), ('p', 9)";

@@ -387,7 +387,11 @@ async fn missing_folder() {
         let err = text(&output.stderr);
         assert_eq!(output.status.code(), Some(78), "{err}");
         assert!(
-            err.contains("/nowhere: cannot read projections: ") && err.contains("[projections] path"),
+            err.lines().last().is_some_and(|last| {
+                last.starts_with("projectord: /")
+                    && last.contains("/nowhere: cannot read projections: ")
+                    && last.ends_with("[projections] path says where they are")
+            }),
             "{err}"
         );
     }
