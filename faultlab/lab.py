@@ -1,17 +1,18 @@
-"""What all rows share: the programs, the seed, and one server of each kind."""
+"""What all rows of a lane share: the programs, the seed, and the servers."""
 
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Optional
 
+from .registry import RETHINK
 from .servers import Postgres, Rethink, has_rethinkdb
 
 
 class Lab:
     """Starts the servers once; each row has databases of its own on them."""
 
-    def __init__(self, binary: Path, writer: Path, profile: str, seed: int) -> None:
+    def __init__(self, binary: Path, writer: Path, profile: str, seed: int, backend: str) -> None:
         self.binary = binary
         self.writer = writer
         self.profile = profile
@@ -22,7 +23,7 @@ class Lab:
         self.postgres = Postgres(self.folder / "pg").make()
         self.postgres.start()
         self.rethink: Optional[Rethink] = None
-        if has_rethinkdb():
+        if backend == RETHINK and has_rethinkdb():
             self.rethink = Rethink(self.folder / "rethink")
             self.rethink.start()
 

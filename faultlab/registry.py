@@ -21,16 +21,19 @@ class Row:
     run: Run
     # Some rows put the servers into a state of their own, and look themselves at what is left.
     checked: bool
+    # Some need the machine for themselves: their limits are near, or they leave nothing to others.
+    alone: bool
 
 
 ROWS: List[Row] = []
 
 
-def row(name: str, fault: str, on: Tuple[str, ...] = (RETHINK,), checked: bool = True) -> Callable[[Run], Run]:
+def row(name: str, fault: str, on: Tuple[str, ...] = (RETHINK,), checked: bool = True,
+        alone: bool = False) -> Callable[[Run], Run]:  # fmt: skip
     """Adds a function to the table, once for each backend."""
 
     def add(run: Run) -> Run:
-        ROWS.extend(Row(name, backend, fault, run, checked) for backend in on)
+        ROWS.extend(Row(name, backend, fault, run, checked, alone) for backend in on)
         return run
 
     return add

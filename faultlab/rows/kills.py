@@ -37,7 +37,7 @@ ASKED = {"rebuild": ("rebuild", "chain", "--in-place", "--yes"), "build": ("rebu
 STORE_POINTS = ("ingest-fetched", "ingest-added")
 
 
-@row("F02", "kill -9 at each named point", on=(POSTGRES, RETHINK))
+@row("F02", "kill -9 at each named point", on=(POSTGRES, RETHINK), alone=True)
 def killed_at_each_point(project: Project) -> None:
     result = project.result
     if b"batch-before" not in project.lab.binary.read_bytes():

@@ -14,7 +14,7 @@ MOST = 256.0
 SLOW = 0.5
 
 
-@row("F06", "a backlog, and PostgreSQL at 500 ms a commit", on=(POSTGRES, RETHINK))
+@row("F06", "a backlog, and PostgreSQL at 500 ms a commit", on=(POSTGRES, RETHINK), alone=True)
 def slow_commits(project: Project) -> None:
     result = project.result
     appends = project.many(8_000, 720_000, 720_000)
