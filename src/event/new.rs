@@ -76,4 +76,10 @@ impl Commit {
     pub(crate) fn len(&self) -> u64 {
         self.events.len() as u64
     }
+
+    /// How many bytes its events have as JSON.
+    #[cfg(any(feature = "rethinkdb", feature = "postgres"))]
+    pub(crate) fn bytes(&self) -> usize {
+        rules::bytes(&self.events)
+    }
 }

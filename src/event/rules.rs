@@ -4,7 +4,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::canonical::MAX_EXACT;
-use super::{Commit, StreamId};
+use super::{Commit, NewEvent, StreamId};
 use crate::text::plain;
 
 /// Longest event type and stream type, in bytes of UTF-8.
@@ -60,7 +60,6 @@ pub(super) fn check(stream: StreamId, commit: &Commit, limits: &Limits) -> Resul
     if commit.events.len() > limits.max_events {
         return Err(over(format!("{} events, the limit is {}", commit.events.len(), limits.max_events)));
     }
-    let mut bytes = 0;
     for (index, event) in commit.events.iter().enumerate() {
         let number = index + 1;
         check_type("event type", &event.event_type)
@@ -68,14 +67,19 @@ pub(super) fn check(stream: StreamId, commit: &Commit, limits: &Limits) -> Resul
         for (field, value) in [("data", &event.data), ("metadata", &event.metadata)] {
             check_value(value, 1)
                 .map_err(|wrong| refuse(format!("event {number}, {field}{}: ", wrong.place), wrong.reason))?;
-            bytes += json_len(value);
         }
-        bytes += event.event_type.len();
     }
+    let bytes = bytes(&commit.events);
     if bytes > limits.max_bytes {
         return Err(over(format!("{bytes} bytes of events, the limit is {}", limits.max_bytes)));
     }
     Ok(())
+}
+
+/// How many bytes these events have as JSON.
+pub(super) fn bytes(events: &[NewEvent]) -> usize {
+    let event = |event: &NewEvent| event.event_type.len() + json_len(&event.data) + json_len(&event.metadata);
+    events.iter().map(event).sum()
 }
 
 fn check_type(what: &str, text: &str) -> Result<(), String> {

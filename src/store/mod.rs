@@ -12,7 +12,7 @@ use crate::event::{Commit, Event, StreamId, Version};
 
 mod append;
 mod error;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "rethinkdb", feature = "postgres"))]
 mod group;
 #[cfg(feature = "testing")]
 mod memory;

@@ -43,6 +43,7 @@ pub fn trials() -> Vec<Trial> {
         a_stream_keeps_its_type,
         what_breaks_a_rule_is_refused,
         sixteen_writers_have_one_winner_a_version,
+        appends_at_once_have_each_an_answer_of_its_own,
         long_streams_load_whole,
         every_json_shape_survives,
     ];
@@ -291,6 +292,53 @@ async fn sixteen_writers_have_one_winner_a_version(store: Store) {
         assert_eq!(won, 1, "at version {round}");
     }
     assert_eq!(numbers(&store, stream).await.len() as u64, ROUNDS);
+}
+
+/// Backends may do several appends by one statement; what is wrong with one is no other's affair.
+async fn appends_at_once_have_each_an_answer_of_its_own(store: Store) {
+    // One id for all new streams: an id names an append in its stream, and not in the store.
+    let (shared, mut asked) = (CommitId::random(), Vec::new());
+    for kind in (0..6).cycle().take(60) {
+        let (stream, first) = (StreamId::random(), commit(1..=2));
+        if kind != 0 {
+            store.append_to_stream(stream, ExpectedVersion::NoStream, first.clone()).await.unwrap();
+        }
+        let exactly = |version| ExpectedVersion::Exact(Version(version));
+        let (expected, commit) = match kind {
+            0 => (ExpectedVersion::NoStream, first.with_id(shared)),
+            1 => (exactly(2), commit(3..=3)),
+            2 => (exactly(1), commit(3..=3)),
+            3 => (ExpectedVersion::NoStream, first),
+            4 => (exactly(2), Commit::new("invoice", events(3..=3))),
+            _ => (ExpectedVersion::Any, commit(3..=3)),
+        };
+        asked.push((kind, stream, expected, commit));
+    }
+    let going: Vec<_> = asked
+        .into_iter()
+        .map(|(kind, stream, expected, commit)| {
+            let store = Arc::clone(&store);
+            tokio::spawn(
+                async move { (kind, stream, store.append_to_stream(stream, expected, commit).await) },
+            )
+        })
+        .collect();
+    for append in going {
+        let (kind, stream, outcome) = append.await.unwrap();
+        let appended = |first, version, repeated| {
+            Ok(Appended { first: Version(first), version: Version(version), repeated })
+        };
+        let kept = match kind {
+            0 => outcome == appended(1, 2, false),
+            1 | 5 => outcome == appended(3, 3, false),
+            2 => matches!(outcome, Err(AppendError::Conflict { actual: Version(2), .. })),
+            3 => outcome == appended(1, 2, true),
+            _ => matches!(outcome, Err(AppendError::Invalid(_))),
+        };
+        assert!(kept, "{kind}: {outcome:?}");
+        let last = if matches!(kind, 1 | 5) { 3 } else { 2 };
+        assert_eq!(numbers(&store, stream).await, (1..=last).collect::<Vec<_>>(), "{kind}");
+    }
 }
 
 async fn long_streams_load_whole(store: Store) {

@@ -5,6 +5,7 @@
 //! `aggregates` is a hint that may lag behind and never runs ahead: it moves after the commit is
 //! durable, by ingest in bulk, and by whoever finds it behind.
 
+mod alone;
 mod backend;
 mod commits;
 mod document;
@@ -16,6 +17,7 @@ mod known;
 mod server;
 mod setup;
 mod term;
+mod together;
 mod tunnel;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ pub use server::{Server, UrlError};
 pub use setup::StoreId;
 
 use super::Settings;
+use super::group::Group;
 
 /// The event store on RethinkDB. Cheap to clone; clones share their connections.
 #[derive(Debug, Clone)]
@@ -36,13 +39,14 @@ pub struct RethinkStore {
     pool: Arc<driver::Pool>,
     known: Arc<known::Known>,
     settings: Settings,
+    group: Arc<Group>,
 }
 
 impl RethinkStore {
     /// A store that connects when it is first used.
     pub fn new(server: Server, settings: Settings) -> Self {
         let pool = Arc::new(driver::Pool::new(server, settings.connections));
-        Self { pool, known: Arc::new(known::Known::new()), settings }
+        Self { pool, known: Arc::new(known::Known::new()), settings, group: Arc::default() }
     }
 
     /// Creates database, tables, index and the store's identity where they are missing, and checks that
