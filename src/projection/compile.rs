@@ -1,10 +1,12 @@
 //! Handlers compiled into one PL/pgSQL function: a loop over a range of the log, in order, that
-//! dispatches by type. It answers how far it came, so that nothing can leave it early unseen, and what it
+//! dispatches by type; or, where there is `batch.sql`, that one statement. It answers how far it came, so that nothing can leave it early unseen, and what it
 //! ran on. No templating: an event's data are variables, never text of the program. Of a projection in Rust
 //! there are only its upcasters.
 
+mod batch;
 mod upcast;
 
+pub(crate) use batch::over_nothing;
 pub(crate) use upcast::upcast;
 
 use super::{Definition, Handler, Pattern, sql};
@@ -36,6 +38,9 @@ struct Source {
     line: usize,
 }
 
+/// The fields of an event, as handlers see it.
+const FIELDS: &str = "position, stream_id, stream_type, version, type, data, metadata, recorded_at";
+
 /// Where the events are.
 const LOG: &str = "projectord.events";
 
@@ -49,6 +54,9 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
     if projection.code.is_some() {
         return upcast::compile_for_code(projection);
     }
+    if let Some(handler) = projection.handlers.iter().find(|handler| handler.is_batch()) {
+        return batch::compile(projection, handler, events);
+    }
     let mut body = Body::default();
     body.line("declare");
     body.line("    event record;");
@@ -58,16 +66,7 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
         body.line("    projectord_old record;");
     }
     body.line("begin");
-    body.line("    for event in");
-    body.line("        select position, stream_id, stream_type, version, type, data, metadata, recorded_at");
-    body.line(&format!("          from {events}"));
-    body.line(&format!(
-        "         where position > $1 and position <= $2{}",
-        type_filter(&projection.handlers)
-    ));
-    body.line("           and ($3 is null or stream_id <> all($3)) and ($4 is null or position <> all($4))");
-    body.line("           and ($6 is null or (uuid_hash_extended(stream_id, 0) & 1073741823) % $6 = $5)");
-    body.line("         order by position");
+    body.line(&format!("    for event in {} order by position", events_of_batch(projection, events)));
     body.line("    loop");
     // Before the handlers, which may change the variable `event`. Summed modulo 2^62, so that it cannot
     // overflow and any order gives the same.
@@ -96,6 +95,21 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
     body.line("    end loop;");
     body.line("    return array[$2, projectord_events, projectord_digest];");
     body.line("end");
+    function(body)
+}
+
+/// The query for the events of a batch that a projection's handlers are for, in no order.
+fn events_of_batch(projection: &Definition, events: &str) -> String {
+    format!(
+        "select {FIELDS} from {events} where position > $1 and position <= $2{} \
+         and ($3 is null or stream_id <> all($3)) and ($4 is null or position <> all($4)) \
+         and ($6 is null or (uuid_hash_extended(stream_id, 0) & 1073741823) % $6 = $5)",
+        type_filter(&projection.handlers)
+    )
+}
+
+/// The function with this body.
+fn function(body: Body) -> Compiled {
     let tag = body.unused_tag();
     let sql = format!(
         "create function projectord_apply({ARGUMENTS}) returns bigint[] language plpgsql security definer as {tag}\n{}{tag}",
@@ -109,14 +123,22 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
 pub(crate) fn compile_alone(handler: &Handler) -> (String, usize) {
     let mut body = Body::default();
     body.line("declare event record; begin");
-    body.handler(handler);
+    let (text, more) = if handler.is_batch() {
+        let (text, more) = over_nothing(&handler.sql);
+        body.line(&text);
+        body.line(";");
+        (text, more)
+    } else {
+        body.handler(handler);
+        (handler.sql.clone(), 0)
+    };
     body.line("return 0; end");
     let tag = body.unused_tag();
     let head =
         format!("create function pg_temp.projectord_check() returns bigint language plpgsql as {tag}\n");
     let sql = format!("{head}{}{tag}", body.text);
-    let start = sql.find(&handler.sql).unwrap_or(0);
-    (sql.clone(), sql[..start].chars().count())
+    let start = sql.find(&text).unwrap_or(0);
+    (sql.clone(), sql[..start].chars().count() + more)
 }
 
 impl Compiled {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{self, Manifest};
-use super::{Definition, Handler, Pattern, Problem, sql, upcaster};
+use super::{BATCH, Definition, Handler, Pattern, Problem, sql, upcaster};
 
 const SCHEMA: &str = "schema.sql";
 const MANIFEST: &str = "projection.toml";
@@ -174,6 +174,7 @@ fn handlers(
         let path = folder.join(file);
         let patterns = match on.remove(file.as_str()) {
             Some(patterns) => patterns,
+            None if file == BATCH => vec![Pattern::all()],
             None => {
                 let event_type = file.strip_suffix(".sql").unwrap_or(file);
                 if let Some(other) = manifest.on.get(event_type) {
@@ -190,7 +191,9 @@ fn handlers(
             }
         };
         check_statements(&path, text, true, problems);
-        if sql::scan(text).statements.is_empty() {
+        if file == BATCH {
+            problems.extend(check_batch(&path, text, texts.len()));
+        } else if sql::scan(text).statements.is_empty() {
             problems.push(Problem::new(
                 &path,
                 "it has no statement; write NULL; for a handler that does nothing",
@@ -203,6 +206,19 @@ fn handlers(
             .push(Problem::new(folder, "it has no handler: a file <EventType>.sql runs for each such event"));
     }
     handlers
+}
+
+/// `batch.sql` is one statement, and alone.
+fn check_batch(path: &Path, text: &str, handlers: usize) -> Option<Problem> {
+    if handlers > 1 {
+        let message = "it runs for all events of a batch at once, and can have no other handler beside it: \
+                       the order between them would be nobody's";
+        return Some(Problem::new(path, message));
+    }
+    let (line, reason) = sql::not_one_statement(text)?;
+    let message =
+        format!("{reason}; it is one INSERT, UPDATE, DELETE, MERGE or WITH over the relation `batch`");
+    Some(Problem::new(path, message).at_line(line))
 }
 
 fn check_statements(path: &Path, text: &str, is_handler: bool, problems: &mut Vec<Problem>) {

@@ -6,6 +6,7 @@
 //!   projection.toml     optional: description, on_error, partition, row_stream, [on] event types → files
 //!   schema.sql          the read model's tables and indexes
 //!   OrderCreated.sql    runs once for each event of that type
+//!   batch.sql           or, alone: one statement over all events of a batch
 //! projections/_upcasters/
 //!   OrderCreated.sql    what old events of that type are read as
 //! ```
@@ -25,7 +26,7 @@ mod upcaster_cases;
 
 pub use code::{Code, HandlerError, Projection};
 pub use compile::{Compiled, compile};
-pub(crate) use compile::{compile_alone, compile_over, upcast};
+pub(crate) use compile::{compile_alone, compile_over, over_nothing, upcast};
 pub(crate) use folder::check_name;
 pub use folder::{load, load_all};
 pub use manifest::{OnError, Partition, RowStream};
@@ -96,7 +97,10 @@ impl TryFrom<Code> for Definition {
     }
 }
 
-/// A SQL file that runs for each event of certain types.
+/// The file that stands in the place of handlers for single events.
+const BATCH: &str = "batch.sql";
+
+/// A SQL file that runs for each event of certain types, or for all of a batch at once.
 #[derive(Debug, Clone)]
 pub struct Handler {
     /// The file's name in the folder.
@@ -105,6 +109,13 @@ pub struct Handler {
     pub on: Vec<Pattern>,
     /// Its statements.
     pub sql: String,
+}
+
+impl Handler {
+    /// Whether it is one statement over the relation `batch`, and not what runs for a single `event`.
+    pub fn is_batch(&self) -> bool {
+        self.file == BATCH
+    }
 }
 
 impl Definition {

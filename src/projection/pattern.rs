@@ -23,6 +23,11 @@ impl Pattern {
         }
     }
 
+    /// Every type.
+    pub(super) fn all() -> Self {
+        Self("*".into())
+    }
+
     /// As written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -53,6 +53,20 @@ pub(super) fn refusal(statement: &Statement, is_handler: bool) -> Option<&'stati
     }
 }
 
+/// Where and why a text is not one statement that writes rows.
+pub(super) fn not_one_statement(text: &str) -> Option<(usize, String)> {
+    let scan = scan(text);
+    let mut statements = scan.statements.iter().filter(|statement| !statement.nested);
+    let Some(first) = statements.next() else {
+        return Some((1, "it has no statement".into()));
+    };
+    let word = first.words.first().map_or("", String::as_str);
+    if !matches!(word, "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH") {
+        return Some((first.line, format!("{} begins nothing that writes rows", first.words.join(" "))));
+    }
+    statements.next().map(|second| (second.line, "a second statement begins here".into()))
+}
+
 /// Looks over `text`.
 pub(super) fn scan(text: &str) -> Scan {
     let mut scan = Scan {
@@ -243,6 +257,22 @@ mod tests {
         let function =
             "create function f() returns int begin atomic select case when true then 1 end; select 2; end;";
         assert_eq!(refused(&format!("{function}\ncommit"), false), [2]);
+    }
+
+    #[test]
+    fn one_statement_that_writes_rows_is_told_from_anything_else() {
+        for one in [
+            "insert into t select 1",
+            "-- a\nwith a as (select 1) update t set n = case when b then 1 else 2 end;\n-- c",
+            "merge into t using batch on a when matched then delete when not matched then insert values (1);",
+        ] {
+            assert_eq!(not_one_statement(one), None, "{one}");
+        }
+        for (other, line) in
+            [("", 1), ("\nselect 1", 2), ("delete from t;\ndelete from u", 2), ("begin null; end", 1)]
+        {
+            assert_eq!(not_one_statement(other).map(|(line, _)| line), Some(line), "{other}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bank;
+mod batches;
 mod checking;
 mod code;
 mod command_line;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         secrecy::trials,
         command_line::trials,
         bank::trials,
+        batches::trials,
         testing::trials,
         permits::trials,
     ] {

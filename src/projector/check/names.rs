@@ -5,9 +5,11 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{Acquire, Postgres, Transaction};
 
 use super::super::build::{execute, handler_role};
-use super::{Checked, said};
+use super::{Checked, code, problem, said};
 use crate::postgres::{Class, classify};
-use crate::projection::{Definition, EVENT, Handler, PROBE, Problem, Statement, mentions, statements};
+use crate::projection::{
+    Definition, EVENT, Handler, PROBE, Problem, Statement, mentions, over_nothing, statements,
+};
 
 /// What a handler that makes tables and functions of its own may be said to lack, before it has run.
 const MISSING: [&str; 5] = ["42P01", "42703", "42883", "42704", "3F000"];
@@ -26,6 +28,10 @@ pub(super) async fn look(
                  metadata jsonb, recorded_at timestamptz";
     execute(tx, format!("{as_role} create type {EVENT} as ({event}); {PATIENCE}")).await?;
     for handler in &projection.handlers {
+        if handler.is_batch() {
+            look_at_batch(tx, projection, handler, checked).await?;
+            continue;
+        }
         let found = statements(&handler.sql);
         checked.unseen += found.unseen;
         // Its own schema by name: there only once the read model is.
@@ -50,6 +56,29 @@ pub(super) async fn look(
         }
     }
     execute(tx, "set local role none; set local statement_timeout = 0".into()).await
+}
+
+/// The statement over a batch of no events, explained as it is.
+async fn look_at_batch(
+    tx: &mut Transaction<'_, Postgres>,
+    projection: &Definition,
+    handler: &Handler,
+    checked: &mut Checked,
+) -> Result<(), sqlx::Error> {
+    let (text, more) = over_nothing(&handler.sql);
+    let explain = "explain ";
+    let mut inner = tx.begin().await?;
+    let explained = execute(&mut inner, format!("{explain}{text}")).await;
+    inner.rollback().await?;
+    match explained {
+        Ok(()) => {}
+        Err(error) if code(&error).is_some_and(|code| code.starts_with("42") || code.starts_with("3F")) => {
+            checked.problem(problem(&error, projection, &handler.file, &handler.sql, explain.len() + more)?);
+        }
+        Err(error) if classify(&error) == Class::Away => return Err(error),
+        Err(_) => checked.unseen += 1,
+    }
+    Ok(())
 }
 
 async fn explain(
