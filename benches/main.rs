@@ -13,6 +13,7 @@ mod rebuild;
 mod replay;
 mod report;
 mod servers;
+mod shapes;
 mod swaps;
 
 use report::Report;
@@ -38,6 +39,9 @@ async fn main() {
         }
         if wanted("rebuild") {
             rebuild::run(&servers, bank, &mut report).await;
+        }
+        if wanted("shapes") {
+            shapes::run(&servers, bank, &mut report).await;
         }
     }
     if wanted("swaps") {

@@ -29,7 +29,7 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
             let daemon = servers.daemon_with(&url, None, FOLDER, &[("PROJECTORD_REBUILD__WORKERS", workers)]);
             until(&pool, "select checkpoint from projectord.generations where state = 'live'", events).await;
             command(&url, &["rebuild", "loans", "--wait"]);
-            rates[nth] += events as f64 / built_in(&pool).await / f64::from(ROUNDS);
+            rates[nth] += events as f64 / built_in(&pool, "loans").await / f64::from(ROUNDS);
             if workers == "2" {
                 verify += compared_in(&command(&url, &["verify", "loans"])) / f64::from(ROUNDS);
             }
@@ -49,9 +49,11 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
 }
 
 /// From its first batch to where it had caught up, in seconds.
-async fn built_in(pool: &PgPool) -> f64 {
-    let sql = "select extract(epoch from caught_up_at - created_at)::float8 from projectord.generations where state = 'live'";
-    let (seconds,): (f64,) = sqlx::query_as(sql).fetch_one(pool).await.expect("a generation");
+pub async fn built_in(pool: &PgPool, projection: &str) -> f64 {
+    let sql = "select extract(epoch from caught_up_at - created_at)::float8 from projectord.generations
+                where state = 'live' and projection = $1";
+    let (seconds,): (f64,) =
+        sqlx::query_as(sql).bind(projection).fetch_one(pool).await.expect("a generation");
     seconds
 }
 

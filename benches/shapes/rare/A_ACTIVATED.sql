@@ -1,0 +1,1 @@
+insert into activated values (event.stream_id, (event.metadata->>'occurred_at')::timestamptz);

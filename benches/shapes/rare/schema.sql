@@ -1,0 +1,1 @@
+create table activated (id uuid primary key, at timestamptz not null);
