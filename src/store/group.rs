@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::append::{Failure, Outcome};
 use crate::event::{Commit, StreamId, Version};
@@ -35,14 +35,19 @@ impl Append {
     }
 }
 
-/// The appends that wait, and whose turn it is to take them.
-#[derive(Debug, Default)]
+/// The appends that wait, and turns to take them.
+#[derive(Debug)]
 pub(super) struct Group {
     waiting: Mutex<VecDeque<Append>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Group {
+    /// So many groups at once are under way; what comes meanwhile waits, and goes together.
+    pub(super) fn of(turns: usize) -> Self {
+        Self { waiting: Mutex::default(), turns: Arc::new(Semaphore::new(turns)) }
+    }
+
     /// What comes of an append. `together` is called with it, and with whatever else waits by then, and answers each.
     pub(super) async fn append<T, F>(
         self: &Arc<Self>,
@@ -70,8 +75,8 @@ impl Group {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_turn(&self) -> Option<OwnedMutexGuard<()>> {
-        Arc::clone(&self.turn).try_lock_owned().ok()
+    fn take_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).try_acquire_owned().ok()
     }
 
     /// Those that the next group takes, without those that nobody waits for any more.
@@ -91,7 +96,7 @@ impl Group {
 }
 
 /// Takes what waits, group after group, until nothing does.
-async fn work<T, F>(group: Arc<Group>, mut turn: OwnedMutexGuard<()>, together: T)
+async fn work<T, F>(group: Arc<Group>, mut turn: OwnedSemaphorePermit, together: T)
 where
     T: Fn(Vec<Append>) -> F,
     F: Future<Output = ()>,
@@ -161,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_shares_the_next_transaction() {
-        let (group, transactions) = (Arc::<Group>::default(), Arc::<Transactions>::default());
+        let (group, transactions) = (Arc::new(Group::of(1)), Arc::<Transactions>::default());
         let first = tokio::spawn(append(Arc::clone(&group), Arc::clone(&transactions)));
         until(|| transactions.sizes.lock().unwrap().len() == 1).await;
         let others: Vec<_> =
@@ -180,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_goes_on_when_its_first_caller_gives_up_and_one_that_breaks_off_is_tried_again() {
-        let (group, transactions) = (Arc::<Group>::default(), Arc::<Transactions>::default());
+        let (group, transactions) = (Arc::new(Group::of(1)), Arc::<Transactions>::default());
         let first = tokio::spawn(append(Arc::clone(&group), Arc::clone(&transactions)));
         until(|| transactions.sizes.lock().unwrap().len() == 1).await;
         first.abort();

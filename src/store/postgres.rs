@@ -32,7 +32,7 @@ impl PostgresStore {
     /// A store that connects when it is first used.
     pub fn new(options: &Options, settings: Settings) -> Self {
         let connections = u32::try_from(settings.connections).unwrap_or(u32::MAX);
-        Self { pool: options.pool(connections), settings, group: Arc::default() }
+        Self { pool: options.pool(connections), settings, group: Arc::new(Group::of(1)) }
     }
 
     /// Creates or updates the tables. Safe to repeat.

@@ -46,7 +46,12 @@ impl RethinkStore {
     /// A store that connects when it is first used.
     pub fn new(server: Server, settings: Settings) -> Self {
         let pool = Arc::new(driver::Pool::new(server, settings.connections));
-        Self { pool, known: Arc::new(known::Known::new()), settings, group: Arc::default() }
+        Self {
+            pool,
+            known: Arc::new(known::Known::new()),
+            settings,
+            group: Arc::new(Group::of(together::AT_ONCE)),
+        }
     }
 
     /// Creates database, tables, index and the store's identity where they are missing, and checks that

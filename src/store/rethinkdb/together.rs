@@ -21,6 +21,8 @@ use super::term::{Term, aggregates, bind, events, field, json, object, or, term}
 use crate::event::CommitId;
 use crate::sabotage::{Bug, has};
 
+/// How many groups are under way at once: two, so that two writers wait for nobody.
+pub(super) const AT_ONCE: usize = 2;
 /// How long the next group waits for this one. A reply that never comes must not hold up who has nothing to do with it.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -28,12 +30,15 @@ const PATIENCE: Duration = Duration::from_millis(250);
 type Inserted = (String, CommitId);
 
 impl RethinkStore {
-    /// Appends each and answers each. Comes back when the next group may go: at once where there is only one append,
-    /// which then shares a flush with nobody and makes nobody wait; after [`PATIENCE`] at the latest.
+    /// Appends each and answers each. Comes back when the next group may go, after [`PATIENCE`] at the latest.
     pub(super) async fn append_together(self, appends: Vec<Append>) {
-        let alone = appends.len() == 1 || has(Bug::HeadFirst);
         let work = tokio::spawn(async move {
-            let inserted = if alone { Ok(HashSet::new()) } else { self.insert_each(&appends).await };
+            let appends = match <[Append; 1]>::try_from(appends) {
+                Ok([append]) => return self.append_and_answer(append).await,
+                Err(appends) => appends,
+            };
+            let inserted =
+                if has(Bug::HeadFirst) { Ok(HashSet::new()) } else { self.insert_each(&appends).await };
             // Where the answer was lost, what became of each is found out by each.
             let mut inserted = inserted.unwrap_or_default();
             for append in appends {
