@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sqlx::error::DatabaseError;
 use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres};
@@ -14,6 +13,7 @@ use super::exit::{Code, Failed};
 use super::print::{self, Colour, paint};
 use crate::config::Config;
 use crate::control::open_pool;
+use crate::postgres::sqlstate;
 use crate::projection::{Definition, RowStream, load_all};
 
 pub(super) const EXAMPLES: &str =
@@ -179,12 +179,7 @@ async fn row(
     }
     let row = match query.fetch_optional(pool).await {
         // It does not read as the column's type.
-        Err(error)
-            if error
-                .as_database_error()
-                .and_then(DatabaseError::code)
-                .is_some_and(|it| it.starts_with("22")) =>
-        {
+        Err(error) if sqlstate(&error).is_some_and(|it| it.starts_with("22")) => {
             let error = Failed::from(error);
             return Err(Failed::new(Code::Usage, format!("no key of {shown}: {}", error.message)));
         }

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::error::DatabaseError;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use super::{Control, ControlError};
+use crate::postgres::sqlstate;
 
 /// The most rows of a table.
 const MOST: i64 = 20;
@@ -100,6 +100,5 @@ impl Control {
 }
 
 fn is_gone(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    matches!(code.as_deref(), Some("42P01" | "3F000" | "42703" | "42501"))
+    matches!(sqlstate(error).as_deref(), Some("42P01" | "3F000" | "42703" | "42501"))
 }

@@ -9,7 +9,7 @@ use sqlx::error::DatabaseError;
 use sqlx::types::Json;
 
 use super::{Control, ControlError};
-use crate::postgres::{Class, classify, describe, interval};
+use crate::postgres::{Class, classify, describe, interval, sqlstate};
 use crate::projector::Failure;
 
 /// How long to go on trying while the retired rows are a little behind.
@@ -70,7 +70,7 @@ impl Control {
     ) -> Result<String, ControlError> {
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.swap_back(name, live, old, keep).await {
-            match code(&error).as_deref() {
+            match postgres(&error).and_then(sqlstate).as_deref() {
                 // The rows to go back to have not caught up with those that are live.
                 Some("PJ012") if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
                 Some("PJ014") => return Err(depended_on(name, &error)),
@@ -117,18 +117,14 @@ fn refused(name: &str, old: i64, error: ControlError) -> ControlError {
 
 /// What stands in the way would go with the rows that are live now.
 fn depended_on(name: &str, error: &ControlError) -> ControlError {
-    let said = database(error).map_or("", DatabaseError::message);
+    let said = postgres(error).and_then(|error| error.as_database_error()).map_or("", DatabaseError::message);
     let outside = said.split_once(": ").map_or(said, |(_, outside)| outside);
     ControlError::Conflict(format!(
         "objects outside depend on {name}: {outside}; drop them, and make them again afterwards"
     ))
 }
 
-fn database(error: &ControlError) -> Option<&dyn DatabaseError> {
+fn postgres(error: &ControlError) -> Option<&sqlx::Error> {
     let ControlError::Postgres(error) = error else { return None };
-    error.as_database_error()
-}
-
-fn code(error: &ControlError) -> Option<String> {
-    database(error).and_then(DatabaseError::code).map(Into::into)
+    Some(error)
 }

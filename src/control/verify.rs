@@ -1,8 +1,7 @@
 //! What stands beside the live generation held against it, row by row.
 
-use sqlx::error::DatabaseError;
-
 use super::{Control, ControlError};
+use crate::postgres::sqlstate;
 use crate::projector::{Comparison, compare};
 
 /// How many rows of a table that differ are told.
@@ -53,6 +52,5 @@ impl Control {
 
 /// A table or a schema that was there when the comparison began.
 fn is_gone(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    matches!(code.as_deref(), Some("42P01" | "3F000"))
+    matches!(sqlstate(error).as_deref(), Some("42P01" | "3F000"))
 }

@@ -1,7 +1,9 @@
 //! What a PostgreSQL error means for what to do next. By SQLSTATE, never by message.
 
+use std::borrow::Cow;
+
 use sqlx::Error;
-use sqlx::error::ErrorKind;
+use sqlx::error::{DatabaseError, ErrorKind};
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,11 @@ pub enum Class {
     Fenced,
     /// The statement itself is wrong, or a rule of the data refused it: it will fail again.
     Statement,
+}
+
+/// PostgreSQL's code for an error, where it is PostgreSQL's.
+pub fn sqlstate(error: &Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }
 
 /// Sorts an error. One place, every case.

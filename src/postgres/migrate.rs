@@ -4,7 +4,7 @@ use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use thiserror::Error;
 
-use super::describe;
+use super::{describe, sqlstate};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -46,7 +46,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
 }
 
 fn is_denied(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42501"))
+    sqlstate(error).as_deref() == Some("42501")
 }
 
 /// Whether every migration that this version knows was applied, as it knows it.

@@ -4,7 +4,7 @@ mod error;
 mod migrate;
 mod options;
 
-pub use error::{Class, classify, describe};
+pub use error::{Class, classify, describe, sqlstate};
 pub use migrate::{MigrateError, migrate, migrate_status};
 pub(crate) use options::interval;
 pub use options::{Options, UrlError, bounded, why};

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{Connection, PgConnection};
 
 use super::build::{Wrong, create_over, execute};
-use crate::postgres::{Class, classify};
+use crate::postgres::{Class, classify, sqlstate};
 use crate::projection::{Definition, Problem, compile, compile_alone, compile_over};
 
 /// What a look at a projection's SQL has found.
@@ -56,7 +56,7 @@ pub async fn check_sql(
         let mut tx = connection.begin().await?;
         let (sql, start) = compile_alone(handler);
         // Types of the read model's own are there later.
-        let is_type = |error: &sqlx::Error| code(error).is_some_and(|code| code == "42704");
+        let is_type = |error: &sqlx::Error| sqlstate(error).as_deref() == Some("42704");
         if let Err(error) = execute(&mut tx, sql).await
             && !is_type(&error)
         {
@@ -113,10 +113,6 @@ fn problem(
     };
     let message = said(database.try_downcast_ref::<PgDatabaseError>(), database.message());
     Ok(Problem { file: projection.folder.join(file), line: line_of(error, text, start), message })
-}
-
-fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error()?.code().map(Into::into)
 }
 
 /// An error's message, SQLSTATE and hint.

@@ -15,7 +15,7 @@ use super::{Bell, FIRST_WAIT, Failure, LONGEST_WAIT, Pace};
 use crate::backoff::Backoff;
 use crate::event::Position;
 use crate::fault;
-use crate::postgres::{Class, bounded, classify, describe, interval, why};
+use crate::postgres::{Class, bounded, classify, describe, interval, sqlstate, why};
 use crate::shutdown::{Shutdown, Trigger};
 
 /// How often progress is written down.
@@ -165,8 +165,7 @@ impl Feeder {
             }
             Err(error) => error,
         };
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        match code.as_deref() {
+        match sqlstate(&error).as_deref() {
             // The live one is ahead: a moment later it is not.
             Some("PJ012") => Ok(false),
             Some("PJ011") => Ok(true),

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::PostgresStore;
 use crate::event::{StreamId, Version};
-use crate::postgres::{Options, describe, interval, why};
+use crate::postgres::{Options, describe, interval, sqlstate, why};
 
 /// How long the database may take to say that the time is over.
 const GRACE: Duration = Duration::from_secs(5);
@@ -89,10 +89,8 @@ async fn wait_for(
         Ok(Err(error)) => error,
         Err(_) => return Err(WaitError::Unavailable("no answer from PostgreSQL".into())),
     };
-    let database = error.as_database_error();
-    let (code, message) =
-        (database.and_then(sqlx::error::DatabaseError::code), database.map(|it| it.message().to_owned()));
-    Err(match (code.as_deref(), message) {
+    let message = error.as_database_error().map(|it| it.message().to_owned());
+    Err(match (sqlstate(&error).as_deref(), message) {
         (Some("PJ010"), Some(message)) => WaitError::NotYet(message),
         (Some("PJ013"), Some(message)) => WaitError::Parked(message),
         _ => WaitError::Unavailable(describe(&why(pool, error).await)),

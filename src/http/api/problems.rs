@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use sqlx::error::DatabaseError;
 
 use crate::control::ControlError;
 use crate::http::Problem;
-use crate::postgres::describe;
+use crate::postgres::{describe, sqlstate};
 use crate::store::{AppendError, ExpectedVersion, LoadError};
 
 impl From<ControlError> for Problem {
@@ -39,8 +38,7 @@ fn is_in_the_way(error: &sqlx::Error) -> bool {
 }
 
 fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| codes.contains(&&*code))
+    sqlstate(error).is_some_and(|code| codes.contains(&&*code))
 }
 
 impl From<AppendError> for Problem {

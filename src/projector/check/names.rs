@@ -5,8 +5,8 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{Acquire, Postgres, Transaction};
 
 use super::super::build::{execute, handler_role};
-use super::{Checked, code, problem, said};
-use crate::postgres::{Class, classify};
+use super::{Checked, problem, said};
+use crate::postgres::{Class, classify, sqlstate};
 use crate::projection::{
     Definition, EVENT, Handler, PROBE, Problem, Statement, mentions, over_nothing, statements,
 };
@@ -72,7 +72,9 @@ async fn look_at_batch(
     inner.rollback().await?;
     match explained {
         Ok(()) => {}
-        Err(error) if code(&error).is_some_and(|code| code.starts_with("42") || code.starts_with("3F")) => {
+        Err(error)
+            if sqlstate(&error).is_some_and(|code| code.starts_with("42") || code.starts_with("3F")) =>
+        {
             checked.problem(problem(&error, projection, &handler.file, &handler.sql, explain.len() + more)?);
         }
         Err(error) if classify(&error) == Class::Away => return Err(error),
