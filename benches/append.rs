@@ -1,4 +1,4 @@
-//! Appends a second, by one writer, by eight, sixteen and sixty-four, beside bare inserts.
+//! Appends a second, of one event and of ten, by one writer, by sixteen and by sixty-four, beside bare inserts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,9 @@ use crate::servers::Servers;
 /// How long one measurement takes, and how often each is made in turn.
 const TIME: Duration = Duration::from_millis(1500);
 const ROUNDS: u32 = 3;
-const AIMS: [(usize, f64); 4] = [(1, 0.75), (8, 0.5), (16, 0.5), (64, 0.5)];
+/// Writers, and events in a commit.
+const CASES: [(usize, usize); 5] = [(1, 1), (16, 1), (64, 1), (1, 10), (16, 10)];
+const AIM: f64 = 0.9;
 
 fn payload() -> Value {
     json!({"user_id": 7, "total": 12.5, "items": [{"sku": "a-1", "n": 2}, {"sku": "b-7", "n": 1}], "note": "as usual"})
@@ -34,18 +36,19 @@ pub async fn run(servers: &Servers, report: &mut Report) {
     store.setup().await.expect("setup");
     create_bare_table(&pool).await;
     let store: Arc<dyn EventStore> = Arc::new(store);
-    for (writers, _) in AIMS {
+    for (writers, events) in CASES {
         let (mut ours, mut bare) = (0.0, 0.0);
         for _ in 0..ROUNDS {
-            ours += appends(writers, &store).await;
+            ours += appends(writers, events, &store).await / f64::from(ROUNDS);
             let pool = pool.clone();
-            bare += per_second(writers, move |_| insert_row(pool.clone()).boxed()).await;
+            bare += per_second(writers, move |_| insert_rows(pool.clone(), events).boxed()).await
+                / f64::from(ROUNDS);
         }
         report.rate(
-            format!("append, PostgreSQL, {writers} writers"),
-            ours / f64::from(ROUNDS),
+            format!("append, PostgreSQL, {}", shown(writers, events)),
+            ours,
             "bare insert",
-            bare / f64::from(ROUNDS),
+            bare,
             None,
         );
     }
@@ -56,26 +59,26 @@ pub async fn run(servers: &Servers, report: &mut Report) {
     let store = RethinkStore::new(url.parse().expect("a URL"), Settings::default());
     store.setup().await.expect("setup");
     let store: Arc<dyn EventStore> = Arc::new(store);
-    for (writers, aim) in AIMS {
+    for (writers, events) in CASES {
         let mut sessions = Vec::new();
         for _ in 0..writers {
             sessions.push(Arc::new(by_hand::connect(&url).await));
         }
         let (mut ours, mut bare) = (0.0, 0.0);
         for _ in 0..ROUNDS {
-            ours += appends(writers, &store).await;
+            ours += appends(writers, events, &store).await / f64::from(ROUNDS);
             let sessions = sessions.clone();
-            bare += per_second(writers, move |writer| insert_document(Arc::clone(&sessions[writer])).boxed())
-                .await;
+            let insert = move |writer: usize| insert_document(Arc::clone(&sessions[writer]), events).boxed();
+            bare += per_second(writers, insert).await / f64::from(ROUNDS);
         }
-        report.rate(
-            format!("append, RethinkDB, {writers} writers"),
-            ours / f64::from(ROUNDS),
-            "bare insert",
-            bare / f64::from(ROUNDS),
-            Some(aim),
-        );
+        let what = format!("append, RethinkDB, {}", shown(writers, events));
+        report.rate(what, ours, "bare insert", bare, Some(AIM));
     }
+}
+
+fn shown(writers: usize, events: usize) -> String {
+    let writers = if writers == 1 { "1 writer".into() } else { format!("{writers} writers") };
+    if events == 1 { writers } else { format!("{writers}, {events} events each") }
 }
 
 /// How often a second `writers` tasks can do it, each again and again.
@@ -100,26 +103,28 @@ async fn per_second(
     f64::from(done) / begun.elapsed().as_secs_f64()
 }
 
-async fn appends(writers: usize, store: &Arc<dyn EventStore>) -> f64 {
+async fn appends(writers: usize, events: usize, store: &Arc<dyn EventStore>) -> f64 {
     let store = Arc::clone(store);
-    per_second(writers, move |_| append(Arc::clone(&store)).boxed()).await
+    per_second(writers, move |_| append(Arc::clone(&store), events).boxed()).await
 }
 
-async fn append(store: Arc<dyn EventStore>) {
-    let commit = Commit::new("order", vec![NewEvent::from_json("OrderCreated", payload())]);
+async fn append(store: Arc<dyn EventStore>, events: usize) {
+    let events = (0..events).map(|_| NewEvent::from_json("OrderCreated", payload())).collect();
+    let commit = Commit::new("order", events);
     store.append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit).await.expect("append");
 }
 
-async fn insert_document(session: Arc<reql::Session>) {
-    by_hand::run(&session, bare_insert()).await;
+async fn insert_document(session: Arc<reql::Session>, events: usize) {
+    by_hand::run(&session, bare_insert(events)).await;
 }
 
 /// The document that the store makes of it.
-fn bare_insert() -> Command {
+fn bare_insert(events: usize) -> Command {
     let (stream, commit) = (Uuid::new_v4(), Uuid::new_v4());
+    let event = json!({"type": "OrderCreated", "data": payload(), "metadata": {}});
     let row = json!({
         "id": format!("{stream}@{:016}", 1), "stream_id": stream, "stream_type": "order", "commit_id": commit,
-        "events": [{"type": "OrderCreated", "data": payload(), "metadata": {}}],
+        "events": vec![event; events],
     });
     let time = Command::new(ql2::term::TermType::Object)
         .with_arg(Command::from(json!("recorded_at")))
@@ -140,14 +145,15 @@ async fn create_bare_table(pool: &PgPool) {
     .expect("a table");
 }
 
-async fn insert_row(pool: PgPool) {
+async fn insert_rows(pool: PgPool, events: usize) {
     sqlx::query(
         "insert into bare (stream_id, stream_type, version, type, data, metadata, commit_id, recorded_at)
-         values ($1, 'order', 1, 'OrderCreated', $2, '{}', $3, clock_timestamp())",
+         select $1, 'order', nth, 'OrderCreated', $2, '{}', $3, clock_timestamp() from generate_series(1, $4) nth",
     )
     .bind(Uuid::new_v4())
     .bind(Json(payload()))
     .bind(Uuid::new_v4())
+    .bind(i32::try_from(events).expect("a count"))
     .execute(&pool)
     .await
     .expect("insert");

@@ -14,6 +14,11 @@ pub async fn connect(url: &str) -> Session {
     r.connect(options).await.expect("RethinkDB")
 }
 
+/// Runs a query; its rows.
+pub async fn rows(session: &Session, command: Command) -> Vec<Value> {
+    command.run::<_, Value>(session).map(|row| row.expect("a row")).collect().await
+}
+
 /// Runs a query; how many rows it gave.
 pub async fn run(session: &Session, command: Command) -> usize {
     let rows = command.run::<_, Value>(session);

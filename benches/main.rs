@@ -6,9 +6,13 @@
 mod append;
 mod bank;
 mod by_hand;
+mod fan_out;
 mod flood;
+mod growth;
+mod idle;
 mod ingest;
 mod latency;
+mod load;
 mod rebuild;
 mod replay;
 mod report;
@@ -29,6 +33,9 @@ async fn main() {
     let bank = bank::load(&mut report);
     if wanted("append") {
         append::run(&servers, &mut report).await;
+    }
+    if wanted("load") {
+        load::run(&servers, &mut report).await;
     }
     if let Some(bank) = &bank {
         if wanted("ingest") {
@@ -52,6 +59,15 @@ async fn main() {
     }
     if wanted("latency") {
         latency::run(&servers, &mut report).await;
+    }
+    if wanted("fan_out") {
+        fan_out::run(&servers, &mut report).await;
+    }
+    if wanted("idle") {
+        idle::run(&servers, &mut report).await;
+    }
+    if wanted("growth") {
+        growth::run(&servers, &mut report).await;
     }
     report.print();
 }

@@ -93,6 +93,13 @@ impl Report {
     }
 }
 
+/// Of these, the one that a share of them is not above.
+pub fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut ordered = values.to_vec();
+    ordered.sort_by(f64::total_cmp);
+    ordered[((ordered.len() - 1) as f64 * share) as usize]
+}
+
 fn met(yes: bool) -> &'static str {
     if yes { "✓" } else { "✗" }
 }

@@ -49,6 +49,27 @@ impl Servers {
         self.rethinkdb.as_ref().map(|(url, _)| format!("{url}/{name}"))
     }
 
+    /// A folder of so many projections, each with a row for each event `Measured`; `visible` announces its rows. With
+    /// `slow`, one more, which takes 20 ms for each.
+    pub fn projections(&self, name: &str, count: usize, slow: bool) -> String {
+        let folder = self.folder.path().join(name.replace([' ', '/', ','], "_"));
+        let write = |projection: &str, more: &str| {
+            let folder = folder.join(projection);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            let schema = "create table visible (stream_id uuid primary key, version bigint not null);";
+            let handler = format!("insert into visible values (event.stream_id, event.version); {more}");
+            std::fs::write(folder.join("schema.sql"), schema).expect("a file");
+            std::fs::write(folder.join("Measured.sql"), handler).expect("a file");
+        };
+        // Announced when the batch commits: that is when readers see the row.
+        write("visible", "perform pg_notify('visible', event.stream_id::text);");
+        (1..count).for_each(|nth| write(&format!("other_{nth}"), ""));
+        if slow {
+            write("slow", "perform pg_sleep(0.02);");
+        }
+        folder.to_str().expect("a path in UTF-8").to_owned()
+    }
+
     /// Starts the daemon on a database, with the projections of a folder.
     pub fn daemon(&self, postgres: &str, store: Option<&str>, projections: &str) -> Daemon {
         self.daemon_with(postgres, store, projections, &[])
@@ -113,10 +134,27 @@ fn start_rethinkdb(folder: &TempDir) -> Option<(String, Option<HeldServer>)> {
 pub struct Daemon(Child);
 
 impl Daemon {
+    /// The seconds of processor that it has taken so far.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        // In user's and in system's mode, in hundredths.
+        fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+    }
+
+    /// The memory that it holds now, in MB.
+    pub fn rss(&self) -> f64 {
+        self.status("VmRSS")
+    }
+
     /// The most memory that it has held so far, in MB.
     pub fn peak_rss(&self) -> f64 {
+        self.status("VmHWM")
+    }
+
+    fn status(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
     }
 }

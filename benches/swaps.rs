@@ -11,7 +11,7 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::rebuild::command;
-use crate::report::Report;
+use crate::report::{Report, percentile};
 use crate::servers::{Servers, until};
 
 const EVERY: Duration = Duration::from_millis(5);
@@ -46,7 +46,7 @@ pub async fn run(servers: &Servers, report: &mut Report) {
     });
     let busy = measure(&store, &pool, async { rebuilds.await.expect("rebuilds") }).await;
     drop(daemon);
-    let (normal, under) = (percentile(&quiet), percentile(&busy));
+    let (normal, under) = (percentile(&quiet, 0.99), percentile(&busy, 0.99));
     report.value("append to visible row at 200/s, p99", normal, "ms", None);
     report.value("the same under twenty rebuilds, p99", under, "ms", Some(3.0 * normal));
 }
@@ -129,10 +129,4 @@ async fn look(pool: PgPool, after: i64, stop: Arc<AtomicBool>) -> Vec<Instant> {
         tokio::time::sleep(LOOK).await;
     }
     seen
-}
-
-fn percentile(times: &[f64]) -> f64 {
-    let mut ordered = times.to_vec();
-    ordered.sort_by(f64::total_cmp);
-    ordered[ordered.len() * 99 / 100]
 }

@@ -1,0 +1,1 @@
+create table types (type text primary key, n bigint not null) with (fillfactor = 50);

@@ -1,1 +1,0 @@
-create table visible (stream_id uuid primary key, version bigint not null);
