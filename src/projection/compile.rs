@@ -1,7 +1,7 @@
 //! Handlers compiled into one PL/pgSQL function: a loop over a range of the log, in order, that
-//! dispatches by type; or, where there is `batch.sql`, that one statement. It answers how far it came, so that nothing can leave it early unseen, and what it
-//! ran on. No templating: an event's data are variables, never text of the program. Of a projection in Rust
-//! there are only its upcasters.
+//! dispatches by type; or, where there is `batch.sql`, that one statement. It answers how far it came, so that
+//! nothing can leave it early unseen, and what it ran on. No templating: an event's data are variables, never text
+//! of the program. Of a projection in Rust there are only its upcasters.
 
 mod batch;
 mod upcast;

@@ -25,6 +25,7 @@ pub(super) struct Append {
     pub(super) stream: StreamId,
     pub(super) at: Version,
     pub(super) commit: Commit,
+    bytes: usize,
     answer: oneshot::Sender<Result<Outcome, Failure>>,
 }
 
@@ -61,7 +62,8 @@ impl Group {
         F: Future<Output = ()> + Send + 'static,
     {
         let (answer, found) = oneshot::channel();
-        self.waiting().push_back(Append { stream, at, commit, answer });
+        let bytes = commit.bytes();
+        self.waiting().push_back(Append { stream, at, commit, bytes, answer });
         if let Some(turn) = self.take_turn() {
             // A task of its own: what others wait for does not end with a caller that gives up.
             tokio::spawn(work(Arc::clone(self), turn, together));
@@ -87,7 +89,7 @@ impl Group {
             let Some(append) = waiting.pop_front() else { break };
             if !append.answer.is_closed() {
                 events += append.commit.events.len();
-                bytes += append.commit.bytes();
+                bytes += append.bytes;
                 next.push(append);
             }
         }

@@ -109,12 +109,15 @@ impl RethinkStore {
     }
 }
 
+/// The document of a commit after version `at`, with the server's time.
+pub(super) fn new_row(stream: StreamId, at: Version, commit: &Commit) -> Command {
+    let document = json(StoredCommit::document(stream, at.next(), commit));
+    term(Term::Merge, [document, object([("recorded_at", r.now())])])
+}
+
 /// One query: if what must be before the place is there, insert the commit.
 fn append_query(stream: StreamId, at: Version, commit: &Commit, before: Before) -> Command {
-    let row = term(
-        Term::Merge,
-        [json(StoredCommit::document(stream, at.next(), commit)), object([("recorded_at", r.now())])],
-    );
+    let row = new_row(stream, at, commit);
     let head = || aggregates().get(stream.to_string());
     let insert = bind(2, insert_hard(events(ReadMode::Single), row), |result| {
         let inserted = term(Term::Eq, [or(field(result.clone(), "inserted"), 0), json(1)]);

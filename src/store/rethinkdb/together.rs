@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use super::super::append::{Failure, Outcome};
 use super::super::group::Append;
 use super::RethinkStore;
-use super::document::{self, StoredCommit};
+use super::alone::new_row;
+use super::document;
 use super::known::Before;
 use super::term::{Term, aggregates, bind, events, field, json, object, or, term};
 use crate::event::CommitId;
@@ -74,8 +75,7 @@ impl RethinkStore {
 /// The commit's document, or null where what must be before it is not there.
 fn row(append: &Append, before: Before) -> Command {
     let Append { stream, at, commit, .. } = append;
-    let document = json(StoredCommit::document(*stream, at.next(), commit));
-    let document = term(Term::Merge, [document, object([("recorded_at", r.now())])]);
+    let document = new_row(*stream, *at, commit);
     let stream_type = || json(commit.stream_type.as_str());
     let present = match before {
         Before::Nothing => return document,

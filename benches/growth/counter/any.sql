@@ -1,1 +1,0 @@
-insert into types values (event.type, 1) on conflict (type) do update set n = types.n + 1;
