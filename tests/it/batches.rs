@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         trial("batches::only_events_of_the_types_in_the_mapping_are_in_the_batch", mapping),
         trial("batches::the_event_that_fails_is_found_and_parked", parked),
         trial("batches::old_events_are_read_through_upcasters", upcast),
+        trial("batches::a_test_finds_rows_that_depend_on_where_a_batch_ends", ends_of_batches),
         trial("batches::what_is_wrong_is_said_with_its_line", problems),
     ]
 }
@@ -142,6 +143,22 @@ async fn upcast() {
     assert!(!run.status.success());
     let error = project.value("select error::text from projectord.projections").await;
     assert!(error.contains("_upcasters/Paid.sql") && error.contains("gives null"), "{error}");
+}
+
+async fn ends_of_batches() {
+    let (project, _) = project().await;
+    let given = "[[given]]\nstream = \"1\"\ntype = \"Paid\"\ndata = { total = 1 }\n\n".repeat(2);
+    let expected = "[[expect]]\ntable = \"totals\"\nrows = [{ n = 2, total = \"2\" }]\n";
+    for (name, sql) in
+        [("right", BATCH.to_owned()), ("wrong", BATCH.replace("totals.n + excluded.n", "excluded.n"))]
+    {
+        write(&project, name, "batch.sql", &sql);
+        std::fs::create_dir(project.projections().join(name).join("tests")).unwrap();
+        project.write(name, "tests/two.toml", &format!("{given}{expected}"));
+    }
+    project.ok(&["test", "right"]);
+    let wrong = project.run(&["test", "wrong"]);
+    assert_eq!(wrong.status.code(), Some(1), "{}{}", text(&wrong.stdout), text(&wrong.stderr));
 }
 
 async fn problems() {
