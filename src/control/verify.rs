@@ -2,7 +2,7 @@
 
 use super::{Control, ControlError};
 use crate::postgres::sqlstate;
-use crate::projector::{Comparison, compare};
+use crate::projector::{CompareError, Comparison, compare};
 
 /// How many rows of a table that differ are told.
 pub const DIFFERING_ROWS: i64 = 50;
@@ -36,16 +36,14 @@ impl Control {
     /// Compares two generations of a projection.
     ///
     /// # Errors
-    /// Also when the two never meet; [`ControlError::Conflict`] where one of them goes meanwhile.
+    /// [`ControlError::Conflict`] where the two never meet, or one of them goes meanwhile.
     pub async fn compare(&self, name: &str, live: i64, next: i64) -> Result<Comparison, ControlError> {
-        compare(&self.pool, name, live, next, DIFFERING_ROWS).await.map_err(|error| {
-            if is_gone(&error) {
-                let message = format!(
-                    "generation {live} or {next} of {name} was swapped or dropped meanwhile; ask again"
-                );
-                return ControlError::Conflict(message);
-            }
-            error.into()
+        compare(&self.pool, name, live, next, DIFFERING_ROWS).await.map_err(|error| match error {
+            CompareError::Apart(how) => ControlError::Conflict(how),
+            CompareError::Postgres(error) if is_gone(&error) => ControlError::Conflict(format!(
+                "generation {live} or {next} of {name} was swapped or dropped meanwhile; ask again"
+            )),
+            CompareError::Postgres(error) => error.into(),
         })
     }
 }

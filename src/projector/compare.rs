@@ -3,9 +3,11 @@
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, FromRow, PgConnection, PgPool};
+use thiserror::Error;
 use tokio::time::{Duration, sleep};
 
 use crate::event::Position;
+use crate::postgres::describe;
 
 /// How often to try to meet both at one place; each moves on its own.
 const TRIES: u32 = 500;
@@ -46,6 +48,17 @@ pub struct RowDifference {
     pub next: Option<Value>,
 }
 
+/// Why two generations were not compared.
+#[derive(Debug, Error)]
+pub enum CompareError {
+    /// They are never at one place of the log, or one of them is gone.
+    #[error("{0}")]
+    Apart(String),
+    /// PostgreSQL refused or could not be reached.
+    #[error("{}", describe(.0))]
+    Postgres(#[from] sqlx::Error),
+}
+
 impl Comparison {
     /// Whether readers would see no difference.
     pub fn is_same(&self) -> bool {
@@ -67,14 +80,14 @@ impl TableDifference {
 /// Live batches wait for some milliseconds, until both are seen at one place.
 ///
 /// # Errors
-/// When PostgreSQL cannot be reached or refuses, or the two never meet.
+/// [`CompareError::Apart`] where the two never meet.
 pub async fn compare(
     pool: &PgPool,
     projection: &str,
     live: i64,
     next: i64,
     most: i64,
-) -> Result<Comparison, sqlx::Error> {
+) -> Result<Comparison, CompareError> {
     let mut reader = pool.acquire().await?;
     let position = meet(pool, &mut reader, projection, live, next).await?;
     let compared = tables(&mut reader, projection, &format!("{projection}@{next}"), most).await;
@@ -89,7 +102,7 @@ async fn meet(
     projection: &str,
     live: i64,
     next: i64,
-) -> Result<Position, sqlx::Error> {
+) -> Result<Position, CompareError> {
     for _ in 0..TRIES {
         let mut tx = pool.begin().await?;
         let rows: Vec<(i64, i64)> = sqlx::query_as(
@@ -103,7 +116,7 @@ async fn meet(
         let at = |generation| rows.iter().find(|row| row.0 == generation).map(|row| row.1);
         let (Some(here), Some(there)) = (at(live), at(next)) else {
             let message = format!("generations {live} and {next} of {projection} are not there any more");
-            return Err(sqlx::Error::Protocol(message));
+            return Err(CompareError::Apart(message));
         };
         if here == there {
             reader.execute("begin isolation level repeatable read read only").await?;
@@ -114,7 +127,7 @@ async fn meet(
         tx.rollback().await?;
         sleep(AGAIN).await;
     }
-    Err(sqlx::Error::Protocol(format!(
+    Err(CompareError::Apart(format!(
         "generations {live} and {next} of {projection} are never at the same place; is one of them halted?"
     )))
 }

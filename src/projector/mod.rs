@@ -33,7 +33,7 @@ pub use bell::{Bell, Ringer};
 pub use build::{Beside, Generation, GenerationError, build_beside, rebuild_in_place};
 pub(crate) use build::{Wrong, create_over, execute};
 pub use check::{Checked, check_sql};
-pub use compare::{Comparison, RowDifference, TableDifference, compare};
+pub use compare::{CompareError, Comparison, RowDifference, TableDifference, compare};
 pub use failure::{FailedEvent, Failure};
 pub use pace::Pace;
 pub use plan::{Plan, plan};
