@@ -109,26 +109,24 @@ def reply_lost(project: Project) -> None:
 
 
 def still_committing(project: Project, proxy: Proxy) -> None:
-    """A batch's commit waits, for a standby that is not there, while the daemon comes back on a new connection."""
-    waits = ("select count(*) from pg_stat_activity where datname = current_database()"
-             " and application_name = 'projectord' and ")  # fmt: skip
+    """A batch waits in its commit, where deferred triggers are run, while the daemon comes back on a new connection."""
+    waits = ("select count(*) from pg_stat_activity where datname = current_database() and application_name = 'projectord'"
+             " and wait_event_type = 'Lock' and ")  # fmt: skip
     with project.connect() as admin, project.connect() as holder:
+        holder.execute("select pg_advisory_lock(9)")
         try:
-            with holder.transaction():
-                holder.execute("lock table counter.counters in exclusive mode")
-                until("a batch waits for us", lambda: project.value(waits + "wait_event_type = 'Lock'") > 0, 15)
-                admin.execute("alter system set synchronous_standby_names = 'nobody'")
-                admin.execute("select pg_reload_conf()")
-                named = "select setting from pg_settings where name = 'synchronous_standby_names'"
-                until("the server has read it", lambda: project.value(named) == "nobody", 15)
-                pause(0.2)
-            batch = waits + "wait_event = 'SyncRep' and query like '%%projectord.apply%%'"
+            admin.execute("""
+                create function public.wait_in_commit() returns trigger language plpgsql as $$
+                begin perform pg_advisory_xact_lock(9); return null; end $$;
+                create constraint trigger wait_in_commit after insert or update on counter.counters
+                    deferrable initially deferred for each row execute function public.wait_in_commit()""")
+            batch = waits + "wait_event = 'advisory' and query like '%%projectord.apply%%'"
             until("a batch waits in its commit", lambda: project.value(batch) > 0, 15)
             proxy.reset()
-            until("the daemon waits for the old session", lambda: project.value(waits + "wait_event_type = 'Lock'") > 0, 15)
+            until("the daemon waits for it", lambda: project.value(waits + "query like '%%projectord.claim%%'") > 0, 15)
         finally:
-            admin.execute("alter system reset synchronous_standby_names")
-            admin.execute("select pg_reload_conf()")
+            holder.execute("select pg_advisory_unlock(9)")
+            admin.execute("drop function public.wait_in_commit cascade")
 
 
 @row("F12", "ACCESS EXCLUSIVE on one read table", on=(POSTGRES,))

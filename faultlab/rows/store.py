@@ -11,6 +11,7 @@ from typing import List
 from rethinkdb import r
 
 from .. import history
+from ..held_disk import HeldDisk
 from ..project import Project
 from ..proxy import pause
 from ..registry import POSTGRES, RETHINK, row
@@ -124,7 +125,6 @@ def announced_and_lost(project: Project) -> None:
     project.writers.stop()
     project.caught_up()
     events = r.db(project.name).table("events")
-    asked(project, events.config().update({"flush_interval": 30}))
     rounds = project.many(8, 60, 300)
     for number in range(rounds):
         newest = asked(project, events.order_by(r.desc("id")).limit(1))[0]
@@ -135,19 +135,32 @@ def announced_and_lost(project: Project) -> None:
         connection = server.connect()
         feed = events.changes(include_initial=False).run(connection)
         other = server.connect()
-        events.insert({**document, "recorded_at": r.now()}, durability="soft").run(other)
-        feed.next(wait=10)
-        # Too short for what is durable, or long enough for whoever takes what is not.
-        pause((0.0, 0.03)[number % 2])
+        assert server.process
+        disk = HeldDisk(server.process.pid)
+        # Either too short for what is durable; or nothing becomes durable, for long enough for whoever takes what is not.
+        held = number % 2 == 1 and disk.hold()
+        events.insert({**document, "recorded_at": r.now()}, durability="soft").run(other, noreply=True)
+        announced = is_announced(feed)
+        pause(0.3 if held else 0.0)
+        disk.kill()
         server.kill()
         server.start()
         until("the table is ready", lambda: asked(project, events.wait(wait_for="all_replicas_ready", timeout=10)), 30)
-        result.fired += asked(project, events.get(document["id"])) is None
+        result.fired += announced and asked(project, events.get(document["id"])) is None
         project.writers.start(project.store_url(), "--appends", "5", rate=1000)
         project.writers.wait()
         result.recovered(project.caught_up(stored(project)), BACK)
     result.note(f"{result.fired} of {rounds} commits lost")
     result.expect(daemon.alive(), "the daemon has ended")
+
+
+def is_announced(feed) -> bool:  # type: ignore[no-untyped-def,type-arg]
+    """Not where the server wanted its disk for it."""
+    try:
+        feed.next(wait=2)
+    except r.errors.ReqlTimeoutError:
+        return False
+    return True
 
 
 def meant(project: Project, number: int, document: dict, expected: int) -> None:  # type: ignore[type-arg]
