@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sqlx::Error;
 use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub fn sqlstate(error: &Error) -> Option<Cow<'_, str>> {
 /// Sorts an error. One place, every case.
 pub fn classify(error: &Error) -> Class {
     match error {
+        // It ended the session, or let none begin, and so is no statement's, whatever its code: a database that takes no
+        // connections is 55000, a full disk may be XX000.
+        Error::Database(database) if is_fatal(database.as_ref()) => Class::Away,
         Error::Database(database) => match database.kind() {
             ErrorKind::UniqueViolation
             | ErrorKind::ForeignKeyViolation
@@ -43,6 +47,11 @@ pub fn classify(error: &Error) -> Class {
         | Error::WorkerCrashed => Class::Away,
         _ => Class::Statement,
     }
+}
+
+fn is_fatal(error: &dyn DatabaseError) -> bool {
+    let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 fn classify_sqlstate(code: &str) -> Class {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use serde_json::json;
+use sqlx::{AssertSqlSafe, PgPool};
 
 use projectord::event::{Commit, NewEvent, StreamId};
 use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
@@ -15,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
         trial("outage::a_daemon_that_starts_before_postgresql_waits_for_it", starts_first),
         trial("outage::postgresql_goes_and_comes_back_and_nothing_is_lost", goes_and_comes_back),
         trial("outage::a_wrong_password_is_waited_for_and_not_shown", wrong_password),
+        trial("outage::a_database_that_takes_no_connections_is_waited_for", takes_no_connections),
         trial("demo::shows_rows_and_cleans_up", demo),
     ]
 }
@@ -40,6 +42,15 @@ async fn append(store: &PostgresStore, count: u64) {
 
 async fn until_logged(project: &Project, text: &str) {
     until(text, Duration::from_secs(20), async || project.log().contains(text)).await;
+}
+
+/// Does it again and again until the text is logged.
+async fn until_logged_while(project: &Project, text: &str, again: impl AsyncFn()) {
+    until(text, Duration::from_secs(20), async || {
+        again().await;
+        project.log().contains(text)
+    })
+    .await;
 }
 
 async fn starts_first() {
@@ -76,6 +87,32 @@ async fn wrong_password() {
     let _daemon = project.daemon();
     until_logged(&project, "28P01").await;
     assert!(project.log().contains("check user and password") && !project.log().contains("s3cret"));
+}
+
+/// PostgreSQL refuses with a code that a statement may have, too; nothing is halted.
+async fn takes_no_connections() {
+    let (project, mut way, store) = new_project().await;
+    way.open().await;
+    let daemon = project.daemon();
+    append(&store, 10).await;
+    project.until_value("select count(*) from numbers.numbers", "10").await;
+    let (server, database) = project.postgres_url.rsplit_once('/').unwrap();
+    let admin = PgPool::connect(&format!("{server}/postgres")).await.unwrap();
+    let allow = async |whether: bool| {
+        let sql = format!("alter database {database} allow_connections {whether}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&admin).await.unwrap();
+    };
+    allow(false).await;
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name = 'projectord'";
+    until_logged_while(&project, "SQLSTATE 55000", async || {
+        sqlx::query(end).bind(database).execute(&admin).await.unwrap();
+    })
+    .await;
+    allow(true).await;
+    append(&store, 10).await;
+    project.until_value("select count(*) from numbers.numbers", "20").await;
+    assert!(!project.log().contains("halted"), "{}", project.log());
+    assert_eq!(daemon.stop(Duration::from_secs(5)).await, Some(0));
 }
 
 async fn demo() {
