@@ -2,7 +2,7 @@
 //! meant to do and what came of it. The lab starts this, breaks things, and holds the journal against the store.
 //!
 //! ```text
-//! lab_writer URL JOURNAL SEED [--writers 4] [--streams 8] [--rate 100] [--appends 1000] [--run 1] [--duel]
+//! lab_writer URL JOURNAL SEED [--writers 4] [--streams 8] [--rate 100] [--appends 1000] [--most 5] [--run 1] [--duel]
 //! ```
 //!
 //! Ends after so many appends, or, in order, when standard input does. What is chosen depends on the seed
@@ -41,6 +41,8 @@ struct Plan {
     /// Appends a second, of all writers together.
     rate: u64,
     appends: u64,
+    /// The most events of a commit.
+    most: usize,
     /// Which of several programs this is that write to the same streams.
     run: u64,
     duel: bool,
@@ -58,6 +60,7 @@ impl Plan {
             streams: 8,
             rate: 100,
             appends: u64::MAX,
+            most: 5,
             run: 0,
             duel: false,
         };
@@ -69,6 +72,7 @@ impl Plan {
                 "--streams" => plan.streams = number()?,
                 "--rate" => plan.rate = number()?,
                 "--appends" => plan.appends = number()?,
+                "--most" => plan.most = usize::try_from(number()?)?,
                 "--run" => plan.run = number()?,
                 "--duel" => plan.duel = true,
                 other => return Err(format!("unknown: {other}").into()),
@@ -165,7 +169,7 @@ async fn write(shared: &Shared, number: u64) -> Result<(), Failed> {
             (_, Some(version)) => ExpectedVersion::Exact(version),
         };
         let id = CommitId(Uuid::from_u128(random.u128(..)));
-        let commit = commit(&mut random, id);
+        let commit = commit(&mut random, shared.plan.most, id);
         match append(shared, number, stream, expected, commit).await {
             Ok(appended) => known[which] = Some(appended.version),
             Err(AppendError::Conflict { actual, .. }) if actual > Version::ZERO => {
@@ -193,7 +197,7 @@ async fn duel(shared: &Shared, number: u64) -> Result<(), Failed> {
             ExpectedVersion::Exact(version)
         };
         shared.together.wait().await;
-        let commit = commit(&mut random, CommitId::random());
+        let commit = commit(&mut random, shared.plan.most, CommitId::random());
         let _ = append(shared, number, stream, expected, commit).await;
         shared.together.wait().await;
     }
@@ -247,9 +251,9 @@ async fn append(
     done
 }
 
-/// One to five events of three types.
-fn commit(random: &mut fastrand::Rng, id: CommitId) -> Commit {
-    let events = (0..random.usize(1..=5)).map(|_| {
+/// Events of three types, one to `most`.
+fn commit(random: &mut fastrand::Rng, most: usize, id: CommitId) -> Commit {
+    let events = (0..random.usize(1..=most)).map(|_| {
         let key = KEYS[random.usize(0..KEYS.len())];
         let amount = random.i64(-1_000_000..1_000_000);
         match random.u8(0..10) {

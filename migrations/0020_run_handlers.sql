@@ -34,8 +34,7 @@ begin
         update projectord.shares s set checkpoint = p_build.checkpoint, events = all_events, digest = all_digests
          where s.projection = p_build.projection and s.generation = p_build.generation and s.share = p_share;
     end if;
-    if p_build.state <> 'live' then
-        -- Rows and checkpoint are lost together, if they are: then the batch is applied again.
-        perform set_config('synchronous_commit', 'off', true);
-    end if;
+    -- No flush to wait for: a crash takes rows and checkpoint together, and the log, which was flushed before, has the
+    -- events to apply again.
+    perform set_config('synchronous_commit', 'off', true);
 end $$;

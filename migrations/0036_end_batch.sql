@@ -16,4 +16,6 @@ begin
        set checkpoint = p_to, events = build.events, digest = build.digest,
            seal = projectord.seal(p_generation, p_to, build.events, build.digest)
      where g.projection = p_projection and g.generation = p_generation;
+    -- As in run_handlers.
+    perform set_config('synchronous_commit', 'off', true);
 end $$;
