@@ -18,12 +18,15 @@ impl Projector {
 
     pub(super) async fn back_off(&mut self, away: &Error, backoff: &mut Backoff) {
         let wait = backoff.next_wait();
-        if self.state != Some(State::Backoff) {
-            warn!(error = %describe(away), "PostgreSQL does not do its part; trying again until it does");
+        let message = describe(away);
+        // Once for each reason: that sessions were ended is not yet why no other can be had.
+        if self.state != Some(State::Backoff) || self.away != message {
+            warn!(error = %message, "PostgreSQL does not do its part; trying again until it does");
             self.state = Some(State::Backoff);
+            self.away.clone_from(&message);
         }
         // Where PostgreSQL is away altogether, this cannot be written down either.
-        let failure = Failure { message: describe(away), ..Failure::default() };
+        let failure = Failure { message, ..Failure::default() };
         let written =
             write_state(&self.pool, &self.projection.name, self.lease, State::Backoff, Some(&failure), 0.0);
         drop(tokio::time::timeout(wait, written).await);

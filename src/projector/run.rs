@@ -44,6 +44,8 @@ pub struct Projector {
     pub(super) settled: Option<String>,
     /// Why it is halted, where it is.
     pub(super) failure: Option<Failure>,
+    /// What PostgreSQL was last waited for.
+    pub(super) away: String,
     /// What works on the live generation.
     applier: Option<Applier>,
     /// What works on the others.
@@ -95,6 +97,7 @@ impl Projector {
             state: None,
             settled: None,
             failure: None,
+            away: String::new(),
             applier: None,
             feeders: Feeders::default(),
             beginning: JoinSet::new(),
