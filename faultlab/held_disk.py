@@ -24,13 +24,14 @@ class HeldDisk:
     def hold(self) -> bool:
         """Whether that can be done here."""
         waiting = FUTEX.get(os.uname().machine)
-        try:
-            for task in Path(f"/proc/{self.pid}/task").iterdir():
+        for task in Path(f"/proc/{self.pid}/task").glob("*"):
+            try:
                 # The first thread is the process, whose end others wait for.
                 if int(task.name) != self.pid and (task / "syscall").read_text().split(" ")[0] == waiting:
                     self.stop(int(task.name))
-        except OSError:
-            pass
+            except OSError:
+                # It has just ended; or we have not the right, for any of them.
+                continue
         return bool(self.threads)
 
     def stop(self, thread: int) -> None:

@@ -18,8 +18,8 @@ SLOW = 0.5
 def slow_commits(project: Project) -> None:
     result = project.result
     appends = project.many(2_000, 170_000, 170_000)
-    size = ("--streams", "400", "--appends", str(appends), "--most", "25")
-    project.writers.start(project.store_url(), "--writers", "16", *size, rate=1_000_000)
+    much = ("--writers", "16", "--streams", "400", "--appends", str(appends), "--most", "25")
+    project.writers.start(project.store_url(), *much, rate=1_000_000)
     project.writers.wait(within=1800)
     backlog = project.writers.acknowledged()
     proxy = Proxy(project.postgres.port, PostgresTalk)
