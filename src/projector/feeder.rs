@@ -50,14 +50,16 @@ impl Feeder {
     /// Runs until the generation is swapped in, dropped, or cannot go on, or it is told to stop.
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let mut away = false;
+        let mut away = String::new();
         while !self.shutdown.is_requested() {
             match self.feed(&mut backoff).await {
                 Ok(()) => return,
                 Err(error) => {
                     let error = why(&self.applier.pool, error).await;
-                    if !std::mem::replace(&mut away, true) {
-                        warn!(error = %describe(&error), "PostgreSQL does not do its part; trying again until it does");
+                    let reason = describe(&error);
+                    if away != reason {
+                        warn!(error = %reason, "PostgreSQL does not do its part; trying again until it does");
+                        away = reason;
                     }
                     self.shutdown.within(backoff.next_wait()).await;
                 }
