@@ -17,7 +17,7 @@ use crate::ingest::{self, Ingest};
 use crate::lease::{Held, INGEST, Lease, release};
 use crate::measure::Measures;
 use crate::projection::{Definition, Problem, load_all};
-use crate::projector::{Pace, Progress, Projector, Settings, known, refuse};
+use crate::projector::{Pace, Progress, Projector, Sessions, Settings, known, refuse};
 use crate::shutdown::Trigger;
 use crate::store::RethinkStore;
 
@@ -30,7 +30,7 @@ pub(super) const SHORT: Duration = Duration::from_secs(2);
 pub(super) struct Fleet {
     config: Config,
     /// For the projectors.
-    work: PgPool,
+    work: Sessions,
     /// For everything else.
     control: PgPool,
     bells: Arc<Bells>,
@@ -72,7 +72,7 @@ impl Fleet {
             measures,
             config,
             code,
-            work,
+            work: Sessions::new(work),
             control,
             bells,
             store,

@@ -6,5 +6,5 @@ mod options;
 
 pub use error::{Class, classify, describe, sqlstate};
 pub use migrate::{MigrateError, migrate, migrate_status};
-pub(crate) use options::interval;
 pub use options::{Options, UrlError, bounded, why};
+pub(crate) use options::{answers, interval};

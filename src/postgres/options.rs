@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -35,6 +35,11 @@ const PARAMETERS: [&str; 12] = [
     "password",
     "application_name",
 ];
+
+/// Whether anybody is at the other end of a session that has rested.
+pub(crate) async fn answers(connection: &mut PgConnection) -> bool {
+    timeout(PING, connection.ping()).await.is_ok_and(|answer| answer.is_ok())
+}
 
 /// How to connect to PostgreSQL, and what every session is set to.
 #[derive(Debug, Clone)]
@@ -164,7 +169,7 @@ impl Options {
                     if rest.idle_for < RESTED {
                         return Ok(true);
                     }
-                    Ok(timeout(PING, connection.ping()).await.is_ok_and(|answer| answer.is_ok()))
+                    Ok(answers(connection).await)
                 })
             })
             // The pool itself asks too, and waits for ever.

@@ -234,7 +234,7 @@ impl Applier {
 
     /// By handlers in the database: one statement.
     async fn apply_sql(&self, after: Position, limit: i64) -> Result<(Position, Position), sqlx::Error> {
-        let mut session = self.sessions.take(self.generation).await?;
+        let mut session = self.sessions.take((&self.projection, self.generation)).await?;
         let apply = if has(Bug::CheckpointAfter) || has(Bug::CheckpointBefore) {
             "call projectord.torn_apply($1, $2, $3, $4, $5, $6, null, null)"
         } else {
@@ -262,7 +262,7 @@ impl Applier {
         match answered {
             Some(done) => {
                 match &done {
-                    Ok(_) => self.sessions.keep(session, self.generation),
+                    Ok(_) => self.sessions.keep(session, (&self.projection, self.generation)),
                     Err(error) if classify(error) == Class::Away => session.close_on_drop(),
                     Err(_) => {}
                 }

@@ -148,7 +148,7 @@ impl Feeder {
         }
         fault::point("swap-before");
         // What is still to be caught up with holds up the live rows: in a session that has run these handlers.
-        let mut session = self.applier.sessions.take(*generation).await?;
+        let mut session = self.applier.sessions.take((projection, *generation)).await?;
         let swap = sqlx::query_as("select projectord.swap($1, $2, $3, $4)")
             .bind(projection)
             .bind(self.live)
@@ -158,7 +158,7 @@ impl Feeder {
         let swapped: Result<(i64,), sqlx::Error> = swap.await;
         fault::point("swap-after");
         if swapped.is_ok() {
-            self.applier.sessions.keep(session, *generation);
+            self.applier.sessions.keep(session, (projection, *generation));
         }
         let error = match swapped {
             Ok((checkpoint,)) => {

@@ -39,6 +39,7 @@ pub use pace::Pace;
 pub use plan::{Plan, plan};
 pub use record::{Rebuild, Record, Wanted, known, refuse};
 pub use run::Projector;
+pub use sessions::Sessions;
 pub use state::{Build, Progress, State};
 pub use upcaster_tests::{UpcasterTest, test_upcasters};
 

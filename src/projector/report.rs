@@ -44,7 +44,7 @@ impl Projector {
             None => self.say(state),
         }
         if matches!(state, State::Paused | State::Halted) {
-            self.sessions.clear();
+            self.sessions.give_back(&self.projection.name);
         }
         self.state = Some(state);
         self.failure.clone_from(&failure);

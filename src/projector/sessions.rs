@@ -1,6 +1,6 @@
-//! Sessions that the batches of one projection run in, kept from batch to batch. In a session that is new to them
-//! handlers must be compiled and their statements planned, which takes as long as some thousand events; and the
-//! pool, left to itself, gives out the session that has rested longest.
+//! Sessions that batches run in, kept from batch to batch. In a session that is new to a generation its handlers must
+//! be compiled and their statements planned, which takes as long as some thousand events; and the pool, left to itself,
+//! gives out the session that has rested longest, and asks each that comes back whether it is still there.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,57 +8,92 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 
-/// One that has rested longer is not used again before the pool has asked whether it is still there.
-const RESTED: Duration = Duration::from_secs(1);
+use crate::postgres::answers;
 
-/// Shared by all that works for one projection: whoever goes on with a generation that was swapped in finds the
-/// session that built it.
+/// One that has rested longer is asked whether it is still there before it is used again.
+const RESTED: Duration = Duration::from_secs(1);
+/// One that has rested longer goes back to the pool.
+const KEPT: Duration = Duration::from_mins(1);
+/// One in so many goes back to the pool, which ends those that are old.
+const ONE_IN: u32 = 10_000;
+
+/// Shared by all projectors of a daemon: whoever goes on with a generation that was swapped in finds the session that
+/// built it, and where the pool has none left, one that somebody else keeps will do.
 #[derive(Debug, Clone)]
-pub(super) struct Sessions {
+pub struct Sessions {
     pool: PgPool,
     kept: Arc<Mutex<Vec<Kept>>>,
 }
 
+/// Which generation of which projection.
+pub(super) type Of<'a> = (&'a str, i64);
+
 #[derive(Debug)]
 struct Kept {
     session: PoolConnection<Postgres>,
+    projection: String,
     generation: i64,
     used: Instant,
 }
 
 impl Sessions {
-    pub(super) fn new(pool: PgPool) -> Self {
+    /// Sessions of this pool, which lets others have some too.
+    pub fn new(pool: PgPool) -> Self {
         Self { pool, kept: Arc::default() }
     }
 
-    /// One that has worked on this generation, or one of the pool's.
-    pub(super) async fn take(&self, generation: i64) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    /// Where they come from.
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// One that has worked on this generation, or one of the pool's, or anybody's.
+    pub(super) async fn take(&self, of: Of<'_>) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         let kept = self.change(|kept| {
-            let at = kept.iter().rposition(|it| it.generation == generation)?;
-            Some(kept.swap_remove(at))
+            let own = kept.iter().rposition(|it| (it.projection.as_str(), it.generation) == of);
+            let at = match own {
+                Some(at) => at,
+                None if self.in_use() < self.most() => return None,
+                None => 0,
+            };
+            (at < kept.len()).then(|| kept.remove(at))
         });
-        match kept {
-            Some(kept) => Ok(kept.session),
-            None => self.pool.acquire().await,
+        if let Some(Kept { mut session, used, .. }) = kept {
+            if used.elapsed() < RESTED || answers(&mut session).await {
+                return Ok(session);
+            }
+            session.close_on_drop();
         }
+        self.pool.acquire().await
     }
 
     /// Keeps it for the next batch, where enough are left for others.
-    pub(super) fn keep(&self, session: PoolConnection<Postgres>, generation: i64) {
-        let in_use = (self.pool.size() as usize).saturating_sub(self.pool.num_idle());
-        if in_use <= self.pool.options().get_max_connections() as usize / 2 {
-            self.change(|kept| kept.push(Kept { session, generation, used: Instant::now() }));
+    pub(super) fn keep(&self, session: PoolConnection<Postgres>, (projection, generation): Of<'_>) {
+        let most = self.most();
+        // A fifth is left to those who need one for a moment.
+        if self.in_use() <= most - most.div_ceil(5) && fastrand::u32(..ONE_IN) > 0 {
+            let (projection, used) = (projection.to_owned(), Instant::now());
+            self.change(|kept| kept.push(Kept { session, projection, generation, used }));
         }
     }
 
-    /// Gives all back to the pool; for when no batch will come for a while.
-    pub(super) fn clear(&self) {
-        self.change(Vec::clear);
+    /// Gives those of a projection back to the pool; for when no batch of it will come for a while.
+    pub(super) fn give_back(&self, projection: &str) {
+        self.change(|kept| kept.retain(|it| it.projection != projection));
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Vec<Kept>) -> T) -> T {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|it| it.used.elapsed() < RESTED);
+        kept.retain(|it| it.used.elapsed() < KEPT);
         change(&mut kept)
+    }
+
+    /// Kept, or at work for anybody.
+    fn in_use(&self) -> usize {
+        (self.pool.size() as usize).saturating_sub(self.pool.num_idle())
+    }
+
+    fn most(&self) -> usize {
+        self.pool.options().get_max_connections() as usize
     }
 }
