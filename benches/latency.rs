@@ -14,11 +14,13 @@ use tokio::sync::mpsc;
 use crate::report::{Report, percentile};
 use crate::servers::{Servers, until};
 
-const TIME: u32 = 6;
+/// Long enough for a sweep's whole window, and a few more.
+const LONG: u32 = 45;
 
 /// One measurement.
 struct Case {
     per_second: u32,
+    seconds: u32,
     projections: usize,
     /// Whether one more is there that takes 20 ms for each event.
     slow: bool,
@@ -27,12 +29,12 @@ struct Case {
 }
 
 const CASES: [Case; 6] = [
-    Case { per_second: 50, projections: 1, slow: false, aim: Some(25.0) },
-    Case { per_second: 500, projections: 1, slow: false, aim: Some(25.0) },
-    Case { per_second: 2_000, projections: 1, slow: false, aim: Some(50.0) },
-    Case { per_second: 500, projections: 10, slow: false, aim: Some(25.0) },
-    Case { per_second: 500, projections: 10, slow: true, aim: Some(25.0) },
-    Case { per_second: 50, projections: 50, slow: false, aim: Some(50.0) },
+    Case { per_second: 50, seconds: 10, projections: 1, slow: false, aim: Some(25.0) },
+    Case { per_second: 500, seconds: 10, projections: 1, slow: false, aim: Some(25.0) },
+    Case { per_second: 2_000, seconds: 10, projections: 1, slow: false, aim: Some(50.0) },
+    Case { per_second: 500, seconds: LONG, projections: 10, slow: false, aim: Some(25.0) },
+    Case { per_second: 500, seconds: LONG, projections: 10, slow: true, aim: Some(25.0) },
+    Case { per_second: 50, seconds: 10, projections: 50, slow: false, aim: Some(50.0) },
 ];
 
 pub async fn run(servers: &Servers, report: &mut Report) {
@@ -75,7 +77,7 @@ async fn measure(
     }
     let mut listener = PgListener::connect(url).await.expect("a listener");
     listener.listen("visible").await.expect("listen");
-    let events = usize::try_from(TIME * case.per_second).expect("a count");
+    let events = usize::try_from(case.seconds * case.per_second).expect("a count");
     let (acknowledged, mut acknowledgements) = mpsc::unbounded_channel();
     let writer = tokio::spawn(write(store, case.per_second, events, acknowledged));
     // A row may be seen before its append's acknowledgement is.

@@ -43,8 +43,8 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
         let (different,): (i64,) = sqlx::query_as(same).fetch_one(&pool).await.expect("rows");
         assert_eq!(different, 0, "the rows differ from those made by hand");
     }
-    report.rate("replay, loan projection", ours, "loop by hand, called once", at_once, Some(0.85));
-    report.rate("replay, loan projection", ours, "the same, commits every 10,000", in_pieces, Some(0.85));
+    report.rate("replay, loan projection", ours, "loop by hand, called once", at_once, Some(0.95));
+    report.rate("replay, loan projection", ours, "the same, commits every 10,000", in_pieces, Some(0.95));
     report.value("peak RSS of the daemon, replay", rss, "MB", Some(64.0));
 }
 
