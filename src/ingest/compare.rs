@@ -1,6 +1,5 @@
-//! Comparing the store with the log: lately recorded commits every few seconds, and all of them, range
-//! by range of their keys, at start and then rarely. The second makes completeness exact without any
-//! assumption about clocks.
+//! Comparing commits of the store with the log, and adding what it lacks; and all of them, range by range of their
+//! keys, which makes completeness exact without any assumption about clocks.
 
 use std::collections::HashMap;
 
@@ -16,19 +15,33 @@ use crate::event::{StreamId, Version};
 use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
 /// Younger commits are left to the feed.
-const YOUNG: TimeDelta = TimeDelta::seconds(2);
+pub(super) const YOUNG: TimeDelta = TimeDelta::seconds(2);
 /// About how many commits a step of the full pass compares.
 pub(super) const STEP: usize = 5_000;
 /// Keys begin with the stream's UUID; the full pass walks along all but its last two bits.
 pub(super) const KEYS: i128 = 1 << 126;
 
 /// Where a commit was found that the log lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Found {
     /// Among those that an open feed must have announced.
     Lately,
     /// Anywhere in the store.
+    #[default]
     Anywhere,
+}
+
+/// Commits of the store that the log lacked when they were compared.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    keys: Vec<CommitKey>,
+    pub(super) found: Found,
+}
+
+impl Missing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
 }
 
 /// A walk over all keys of the store.
@@ -45,25 +58,12 @@ impl FullPass {
 }
 
 impl Ingest {
-    /// Compares what was recorded lately.
-    pub(super) async fn sweep(&self, store: StoreId) -> Result<(), IngestError> {
-        let now = self.history.now().await?;
-        let window = TimeDelta::from_std(self.config.sweep_window).unwrap_or(TimeDelta::MAX);
-        let from = now - window;
-        let keys = self.history.keys_recorded_between(from, now - YOUNG).await?;
-        self.compare(store, &keys, Found::Lately).await
-    }
-
-    /// Takes one step of the full pass; whether that was the last.
-    pub(super) async fn full_pass_step(
-        &self,
-        store: StoreId,
-        pass: &mut FullPass,
-    ) -> Result<bool, IngestError> {
+    /// Takes one step of the full pass; what the log lacks there. None at its end.
+    pub(super) async fn full_pass_step(&self, pass: &mut FullPass) -> Result<Option<Missing>, IngestError> {
         let Some(step) = pass.walk.step() else {
             info!(commits = pass.compared, "the log has every commit of the store");
             Status::new(self.pool.clone(), self.lease).full_pass_done().await?;
-            return Ok(true);
+            return Ok(None);
         };
         // The last key sorts after every UUID.
         let to = if step.to == KEYS { "g".into() } else { key_at(step.to) };
@@ -71,19 +71,19 @@ impl Ingest {
         let from = key_at(step.from);
         let Some(keys) = self.history.keys_of_streams(&from, &to, limit).await? else {
             pass.walk.too_much(step);
-            return Ok(false);
+            return Ok(Some(Missing::default()));
         };
         let heads = self.history.heads_between(&from, &to).await?;
-        self.compare(store, &keys, Found::Anywhere).await?;
+        let missing = self.missing(&keys, Found::Anywhere).await?;
         self.repair_heads(&keys, &heads).await?;
         pass.walk.took(step, keys.len());
         pass.compared += keys.len();
-        Ok(false)
+        Ok(Some(missing))
     }
 
-    /// Adds what the log lacks of `keys`.
-    async fn compare(&self, store: StoreId, keys: &[CommitKey], found: Found) -> Result<(), IngestError> {
-        let mut missing = Vec::new();
+    /// What the log lacks of `keys`.
+    pub(super) async fn missing(&self, keys: &[CommitKey], found: Found) -> Result<Missing, IngestError> {
+        let mut missing = Missing { keys: Vec::new(), found };
         for keys in keys.chunks(STEP) {
             let places: Vec<_> = keys.iter().map(|key| (key.stream, key.last)).collect();
             for (key, in_log) in keys.iter().zip(self.log.commits_at(&places).await?) {
@@ -95,18 +95,28 @@ impl Ingest {
                             key.last, key.stream, key.commit_id
                         )));
                     }
-                    None => missing.push((key.stream, key.first)),
+                    None => missing.keys.push(*key),
                 }
             }
         }
+        Ok(missing)
+    }
+
+    /// Adds what is still missing.
+    ///
+    /// # Errors
+    /// Also when an open feed must have announced it: then that is not to be relied on any more.
+    pub(super) async fn repair(&self, store: StoreId, missing: Missing) -> Result<(), IngestError> {
+        let Missing { keys, found } = self.missing(&missing.keys, missing.found).await?;
+        let places: Vec<_> = keys.iter().map(|key| (key.stream, key.first)).collect();
         let mut repaired = 0;
-        let mut rest = missing.as_slice();
+        let mut rest = places.as_slice();
         while !rest.is_empty() {
             let (asked, mut commits) = self.read_some(rest).await?;
             let now = self.history.now().await?;
             commits.retain(|commit| (commit.recorded_at - now).abs() > YOUNG);
             let keys: Vec<CommitKey> = commits.iter().map(StoredCommit::key).collect();
-            self.follow(store, &keys).await?;
+            self.catch_up(store, &keys).await?;
             repaired += keys.len();
             rest = &rest[asked..];
         }

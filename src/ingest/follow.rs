@@ -19,49 +19,66 @@ const FAR: u64 = 16;
 /// How many versions a range spans.
 const SPAN: u64 = 2_000;
 
+/// What reading some places gave.
+#[derive(Debug, Default)]
+struct Fetched {
+    commits: usize,
+    events: u64,
+    /// How many of the events are new in the log.
+    added: u64,
+}
+
 impl Ingest {
-    /// Adds the announced commits, and those before them that the log lacks, and moves their heads on.
+    /// Adds the announced commits, and those before them that the log lacks, and has their heads moved on.
     /// What was announced and is not durable is not there.
     pub(super) async fn follow(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
         for announced in announced.chunks(PLACES) {
-            self.follow_some(store, announced).await?;
+            // As a rule each goes on where the log has its stream, and nobody needs to be asked where that is.
+            let places: Vec<_> = announced.iter().map(|key| (key.stream, key.first)).collect();
+            let fetched = self.fetch_places(store, &places).await?;
+            if fetched.commits < places.len() || fetched.added < fetched.events {
+                self.catch_up(store, announced).await?;
+            }
         }
         Ok(())
     }
 
-    async fn follow_some(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
+    /// The same, for commits of which some may be in the log, and others may not go on where it has their streams.
+    pub(super) async fn catch_up(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
+        for announced in announced.chunks(PLACES) {
+            self.catch_up_some(store, announced).await?;
+        }
+        Ok(())
+    }
+
+    async fn catch_up_some(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
         let mut streams: Vec<StreamId> = announced.iter().map(|key| key.stream).collect();
         streams.sort_unstable();
         streams.dedup();
-        let mut heads = HashMap::new();
         loop {
             let versions = self.log.versions(&streams).await?;
             let in_log: HashMap<StreamId, Version> = streams.iter().copied().zip(versions).collect();
             let behind: Vec<&CommitKey> =
                 announced.iter().filter(|key| key.last > in_log[&key.stream]).collect();
             if behind.is_empty() {
-                break;
+                return Ok(());
             }
-            if self.fetch(store, &behind, &in_log, &mut heads).await? == 0 {
+            if self.fetch(store, &behind, &in_log).await? == 0 {
                 for key in behind {
                     let (stream, version) = (key.stream, key.first);
                     warn!(%stream, %version, "announced, and not found; it is looked for again by the sweep");
                 }
-                break;
+                return Ok(());
             }
         }
-        let heads: Vec<Head> = heads.into_values().collect();
-        Ok(self.history.move_heads(&heads).await?)
     }
 
-    /// Adds what was announced and what comes next in its streams, and notes how far each came; how many
-    /// events were new.
+    /// Adds what was announced and what comes next in its streams; how many events were new.
     async fn fetch(
         &self,
         store: StoreId,
         behind: &[&CommitKey],
         in_log: &HashMap<StreamId, Version>,
-        heads: &mut HashMap<StreamId, Head>,
     ) -> Result<u64, IngestError> {
         // The next place of each stream, since what lies between may not have been announced.
         let next = |key: &&CommitKey| (key.stream, in_log[&key.stream].next());
@@ -70,35 +87,39 @@ impl Ingest {
         places.extend(behind.iter().filter(|key| !is_far(key)).map(|key| (key.stream, key.first)));
         places.sort_unstable();
         places.dedup();
-        let mut added = 0;
-        let mut places = places.as_slice();
-        while !places.is_empty() {
-            let (asked, commits) = self.read_some(places).await?;
-            added += self.add_and_note(store, commits, heads).await?;
-            places = &places[asked..];
-        }
+        let mut added = self.fetch_places(store, &places).await?.added;
         // One stream that is far behind at a time: its range alone may fill a batch.
         if let Some(key) = behind.iter().find(is_far) {
             let (stream, from) = next(key);
             let commits = self.read_range(stream, from, key.last).await?;
-            added += self.add_and_note(store, commits, heads).await?;
+            added += self.add_durable(store, commits).await?;
         }
         Ok(added)
     }
 
-    async fn add_and_note(
+    /// Adds the commits that begin at these places, as far as they are there and continue their streams.
+    async fn fetch_places(
         &self,
         store: StoreId,
-        commits: Vec<StoredCommit>,
-        heads: &mut HashMap<StreamId, Head>,
-    ) -> Result<u64, IngestError> {
-        for commit in &commits {
-            let (stream, version) = (commit.stream_id, commit.last());
-            if heads.get(&stream).is_none_or(|head| head.version < version) {
-                heads.insert(stream, Head { stream, stream_type: commit.stream_type.clone(), version });
-            }
+        mut places: &[(StreamId, Version)],
+    ) -> Result<Fetched, IngestError> {
+        let mut fetched = Fetched::default();
+        while !places.is_empty() {
+            let (asked, commits) = self.read_some(places).await?;
+            fetched.commits += commits.len();
+            fetched.events += commits.iter().map(|commit| commit.events.len() as u64).sum::<u64>();
+            fetched.added += self.add_durable(store, commits).await?;
+            places = &places[asked..];
         }
-        self.add(store, commits).await
+        Ok(fetched)
+    }
+
+    /// Adds commits that a majority read has seen, and has their streams' heads moved on.
+    async fn add_durable(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
+        let heads: Vec<Head> = commits.iter().map(StoredCommit::head).collect();
+        let added = self.add(store, commits).await?;
+        self.heads.note(heads);
+        Ok(added)
     }
 
     /// The commits that begin at the first so many of these places, as many as fit a batch, and how many

@@ -6,13 +6,16 @@
 //! whole store now and then. Reading is the same in all of these, and adding passes over what is there.
 
 mod audit;
+mod checks;
 mod compare;
 mod error;
 mod follow;
 mod guard;
+mod heads;
 mod replay;
 mod run;
 mod status;
+mod sweep;
 mod window;
 
 use std::time::Duration;

@@ -66,7 +66,7 @@ impl Ingest {
         debug!(events, added, took = ?begun.elapsed(), "window added");
         if added < events {
             // Some were there already; or a clock ran back and a predecessor is in a later window.
-            self.follow(store, &keys).await?;
+            self.catch_up(store, &keys).await?;
         }
         Ok(added)
     }
@@ -78,7 +78,7 @@ impl Ingest {
             let (from, to) = (time(step.from), time(step.to));
             // Counting is cheaper than reading what turns out to be too much.
             let wide = step.to - step.from > 60_000;
-            if wide && self.history.count_between(from, to, limit + 1).await? > limit {
+            if wide && self.history.count_between(from, to, Some(limit + 1)).await? > limit {
                 walk.too_much(step);
                 continue;
             }

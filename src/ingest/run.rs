@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::info;
 
-use super::compare::FullPass;
+use super::checks::Checks;
+use super::compare::Found;
 use super::error::IngestError;
+use super::heads::Heads;
 use super::status::{Progress, State, Status};
 use super::{Config, guard};
 use crate::backoff::Backoff;
@@ -19,7 +20,7 @@ use crate::measure::IngestMeasure;
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 use crate::store::RethinkStore;
-use crate::store::rethinkdb::History;
+use crate::store::rethinkdb::{Feed, History};
 
 /// How often a refused store is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -34,7 +35,8 @@ pub struct Ingest {
     pub(super) shutdown: Shutdown,
     pub(super) pool: PgPool,
     pub(super) lease: Lease,
-    progress: watch::Sender<Progress>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) heads: Heads,
     pub(super) measure: Arc<IngestMeasure>,
 }
 
@@ -51,7 +53,18 @@ impl Ingest {
     ) -> Self {
         let log = Log::new(pool.clone());
         let history = store.history();
-        Self { store, history, log, config, shutdown, pool, lease, progress, measure: Arc::default() }
+        Self {
+            store,
+            history,
+            log,
+            config,
+            shutdown,
+            pool,
+            lease,
+            progress,
+            heads: Heads::default(),
+            measure: Arc::default(),
+        }
     }
 
     /// Counts what it does there.
@@ -66,7 +79,11 @@ impl Ingest {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let mut shutdown = self.shutdown.clone();
         while !self.shutdown.is_requested() {
-            let ended = self.session(&mut status, &mut backoff).await;
+            let ended = tokio::select! {
+                biased;
+                never = self.heads.keep_moving(&self.history) => never,
+                ended = self.session(&mut status, &mut backoff) => ended,
+            };
             let wait = match &ended {
                 Ok(()) => break,
                 Err(IngestError::FeedLost(reason)) => {
@@ -106,34 +123,26 @@ impl Ingest {
         status.enter(State::Live, None).await;
         backoff.reset();
 
-        let mut sweep = interval(self.config.sweep_interval);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pass = Some(FullPass::begin());
-        let mut pass_due = Instant::now();
-        if blind {
-            pass_due += self.config.full_pass_interval;
-        }
+        let checks = Checks::begin(self, blind).next();
+        tokio::pin!(checks);
         let mut shutdown = self.shutdown.clone();
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
+                found = &mut checks => {
+                    let (checks_on, missing) = found?;
+                    // What is missing when everything announced is in the log was not announced.
+                    let announced = feed.by_now().map_err(|error| IngestError::FeedLost(error.message))?;
+                    self.follow(store, &announced).await?;
+                    if announced.len() < Feed::WAITING || missing.found == Found::Anywhere {
+                        self.repair(store, missing).await?;
+                    }
+                    checks.set(checks_on.next());
+                }
                 heard = feed.heard() => {
                     let announced = heard.map_err(|error| IngestError::FeedLost(error.message))?;
                     self.follow(store, &announced).await?;
-                }
-                _ = sweep.tick() => self.sweep(store).await?,
-                () = sleep_until(pass_due) => {
-                    let begun = Instant::now();
-                    let running = pass.get_or_insert_with(FullPass::begin);
-                    if self.full_pass_step(store, running).await? {
-                        pass = None;
-                        pass_due = Instant::now() + self.config.full_pass_interval;
-                        self.progress.send_replace(Progress::Complete);
-                    } else if *self.progress.borrow() == Progress::Complete {
-                        // Rarely and gently: a fifth of the time.
-                        pass_due = Instant::now() + begun.elapsed() * 4;
-                    }
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Writing the log: only ingest does, and only here.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
 use thiserror::Error;
@@ -190,11 +191,35 @@ impl Log {
             .collect())
     }
 
+    /// How many commits after this position were recorded from `from` on and before `to`, by the store's clock.
+    ///
+    /// # Errors
+    /// See [`head`](Self::head).
+    pub async fn commits_recorded_between(
+        &self,
+        after: Position,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<usize, sqlx::Error> {
+        let (count,): (i64,) = bounded(
+            sqlx::query_as(
+                "select count(*) from (select distinct stream_id, commit_id from projectord.events
+                                        where position > $1 and recorded_at >= $2 and recorded_at < $3) c",
+            )
+            .bind(after.to_sql())
+            .bind(from)
+            .bind(to)
+            .fetch_one(&self.pool),
+        )
+        .await?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
     /// When the newest event of the log was recorded, by the store's clock.
     ///
     /// # Errors
     /// See [`head`](Self::head).
-    pub async fn newest_recorded_at(&self) -> Result<Option<chrono::DateTime<chrono::Utc>>, sqlx::Error> {
+    pub async fn newest_recorded_at(&self) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
         let row = sqlx::query_as("select recorded_at from projectord.events order by position desc limit 1");
         Ok(row.fetch_optional(&self.pool).await?.map(|(time,)| time))
     }

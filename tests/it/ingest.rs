@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         rethink_trial("ingest::a_commit_whose_writer_died_arrives", dead_writer),
         rethink_trial("ingest::a_feed_that_falls_silent_is_noticed_by_the_sweep", silent_feed),
         rethink_trial("ingest::a_commit_that_clocks_hide_is_found_by_the_full_pass", hidden_by_clocks),
+        rethink_trial("ingest::the_full_pass_ends_while_appends_go_on", pass_under_load),
         rethink_trial("ingest::a_predecessor_with_a_later_clock_comes_first", clock_ran_back),
         rethink_trial("ingest::killed_again_and_again_it_copies_each_commit_once", killed_again_and_again),
         rethink_trial("ingest::two_daemons_copy_each_commit_once", two_daemons),
@@ -159,6 +160,34 @@ async fn hidden_by_clocks() {
     project.ok(&["run", "--until-caught-up"]);
     assert_eq!(project.value("select position from projectord.log_head").await, "4");
     assert_log_is_store(&project, &raw).await;
+}
+
+async fn pass_under_load() {
+    let (project, store, raw) = new_project().await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let writers = (0..8).map(|_| {
+        let (store, stopped) = (Arc::clone(&store), stopped.clone());
+        tokio::spawn(async move {
+            let mut appended = 0;
+            while !*stopped.borrow() {
+                append(&store, StreamId::random(), 1).await;
+                appended += 1;
+            }
+            appended
+        })
+    });
+    let writers = writers.collect::<Vec<_>>();
+    let _daemon = project.daemon();
+    // Announcements never cease, and yet everything is compared.
+    project.until_value("select full_pass_at is not null from projectord.ingest_status", "true").await;
+    stop.send_replace(true);
+    let mut appended = 0;
+    for writer in writers {
+        appended += writer.await.unwrap();
+    }
+    until_head(&project, appended).await;
+    assert_log_is_store(&project, &raw).await;
+    assert_eq!(project.value("select repaired from projectord.ingest_status").await, "0");
 }
 
 async fn clock_ran_back() {

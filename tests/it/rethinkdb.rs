@@ -8,6 +8,7 @@ use reql::r;
 use serde_json::{Value, json};
 
 use projectord::event::{Commit, NewEvent, StreamId, Version};
+use projectord::store::rethinkdb::Head;
 use projectord::store::{AppendError, EventStore, ExpectedVersion, LoadError, RethinkStore, Settings};
 
 use crate::support::{Raw, new_rethink_database, rethink_trial};
@@ -17,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         rethink_trial("rethinkdb::a_head_that_lags_is_repaired_by_the_next_append", lagging_head),
         rethink_trial("rethinkdb::a_head_that_was_never_made_hides_nothing", missing_head),
         rethink_trial("rethinkdb::heads_that_are_all_lost_hide_nothing", lost_heads),
+        rethink_trial("rethinkdb::heads_are_moved_on_together_and_never_back", heads_moved_together),
         rethink_trial("rethinkdb::an_append_after_a_commit_that_was_lost_leaves_no_hole", lost_predecessor),
         rethink_trial("rethinkdb::an_append_into_the_middle_of_a_commit_conflicts", inside_a_commit),
         rethink_trial("rethinkdb::a_missing_version_is_an_error_and_not_skipped", missing_version),
@@ -86,6 +88,25 @@ async fn lost_heads() {
     let other_writer = RethinkStore::new(raw.url.parse().unwrap(), Settings::default());
     assert_eq!(append_at(&other_writer, stream, 30).await.unwrap(), 31);
     assert_eq!(raw.head(&stream.to_string()).await, 30);
+}
+
+async fn heads_moved_together() {
+    let (store, raw) = new_store().await;
+    let head = |stream, version| Head { stream, stream_type: "counter".into(), version: Version(version) };
+    let streams: Vec<StreamId> = (0..450).map(|_| StreamId::random()).collect();
+    let at_five: Vec<Head> = streams.iter().skip(150).map(|stream| head(*stream, 5)).collect();
+    store.history().move_heads(&at_five).await.unwrap();
+    // The first third is not there, the second is behind, the last is ahead.
+    let versions = (0..450).map(|nth| if nth < 300 { 7 } else { 3 });
+    let moved: Vec<Head> = streams.iter().zip(versions).map(|(stream, to)| head(*stream, to)).collect();
+    store.history().move_heads(&moved).await.unwrap();
+    for (nth, stream) in streams.iter().enumerate() {
+        let expected = if nth < 300 { 7 } else { 5 };
+        assert_eq!(raw.head(&stream.to_string()).await, expected, "head {nth}");
+    }
+    let document = raw.run(r.table("aggregates").get(streams[0].to_string())).await.pop().unwrap();
+    assert_eq!((&document["type"], &document["id"]), (&json!("counter"), &json!(streams[0])));
+    assert!(document["updated_at"].is_object() || document["updated_at"].is_string(), "{document}");
 }
 
 async fn lost_predecessor() {

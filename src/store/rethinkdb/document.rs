@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+use super::head::Head;
 use crate::event::{Commit, CommitId, Event, StreamId, Version, canonical};
 
 /// The key of the commit that begins at `version`. Text, since array keys would all sort into one shard;
@@ -120,6 +121,11 @@ impl StoredCommit {
     pub fn key(&self) -> CommitKey {
         let (stream, commit_id) = (self.stream_id, self.commit_id);
         CommitKey { stream, first: self.first(), last: self.last(), commit_id }
+    }
+
+    /// Its stream's head, as far as it goes.
+    pub fn head(&self) -> Head {
+        Head { stream: self.stream_id, stream_type: self.stream_type.clone(), version: self.last() }
     }
 
     /// Its events, in order.

@@ -128,15 +128,16 @@ impl Pool {
         Ok(self.rows(command).await?.pop().unwrap_or(Value::Null))
     }
 
-    /// Opens a feed in a session of its own. The receiver ends after an error or, silently, when the
+    /// Opens a feed in a session of its own, of which so many rows may wait. The receiver ends after an error or, silently, when the
     /// feed does; both mean: open another and read again.
     pub(super) async fn feed(
         &self,
         command: Command,
+        waiting: usize,
     ) -> Result<mpsc::Receiver<Result<Value, QueryError>>, QueryError> {
         let server = self.server.clone();
         let session = open(&server).await?;
-        let (sender, receiver) = mpsc::channel(1024);
+        let (sender, receiver) = mpsc::channel(waiting);
         tokio::spawn(async move {
             let Ok(connection) = session.connection() else {
                 return;

@@ -21,12 +21,15 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// How many announcements wait to be heard, at most; more wait on the way.
+    pub const WAITING: usize = 1024;
+
     /// Opens a feed. When this returns, the server has begun to watch: whatever is appended from now on
     /// is announced, and whatever was before can be read.
     pub(super) async fn open(pool: &Pool) -> Result<Self, QueryError> {
         let options = Options::default().squash(Squash::Bool(false)).include_states(true);
         let commits = commit_keys(events(ReadMode::Single));
-        let mut feed = Self { rows: pool.feed(commits.changes(options)).await? };
+        let mut feed = Self { rows: pool.feed(commits.changes(options), Self::WAITING).await? };
         match feed.rows.recv().await {
             Some(Ok(row)) if row["state"] == "ready" => Ok(feed),
             Some(Ok(row)) => Err(QueryError::wrong(format!("the feed began with {row}"))),
@@ -41,17 +44,28 @@ impl Feed {
     /// When the feed ended, with or without a reason, or dropped announcements: open another and read
     /// again.
     pub async fn heard(&mut self) -> Result<Vec<CommitKey>, QueryError> {
-        let mut rows = Vec::new();
-        while rows.is_empty() {
+        let mut commits = Vec::new();
+        while commits.is_empty() {
             match self.rows.recv().await {
-                Some(row) => rows.extend(read(&row?)?),
+                Some(row) => commits.extend(read(&row?)?),
                 None => return Err(ended()),
             }
         }
+        commits.extend(self.by_now()?);
+        Ok(commits)
+    }
+
+    /// The same, without a wait: what has come by now. Where that is [`WAITING`](Self::WAITING) or more, the rest is
+    /// still on its way.
+    ///
+    /// # Errors
+    /// See [`heard`](Self::heard).
+    pub fn by_now(&mut self) -> Result<Vec<CommitKey>, QueryError> {
+        let mut commits = Vec::new();
         while let Ok(row) = self.rows.try_recv() {
-            rows.extend(read(&row?)?);
+            commits.extend(read(&row?)?);
         }
-        Ok(rows)
+        Ok(commits)
     }
 }
 
