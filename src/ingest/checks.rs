@@ -1,6 +1,7 @@
 //! What is compared beside following the feed, and when: lately recorded commits every few seconds, and the whole
 //! store at start and then rarely.
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::compare::{FullPass, Missing};
@@ -18,27 +19,37 @@ pub(super) struct Checks<'a> {
     pass_due: Instant,
 }
 
+/// "Add these, and tell when that is done."
+pub(super) struct Question {
+    pub(super) missing: Missing,
+    pub(super) answer: oneshot::Sender<()>,
+}
+
 impl<'a> Checks<'a> {
-    /// From the start; the full pass at once, unless it `rests` first.
-    pub(super) fn begin(ingest: &'a Ingest, rests: bool) -> Self {
+    /// From the start; the full pass when it is due.
+    pub(super) fn begin(ingest: &'a Ingest, pass_due: Instant) -> Self {
         let mut sweep = interval(ingest.config.sweep_interval);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pass_due = Instant::now();
-        if rests {
-            pass_due += ingest.config.full_pass_interval;
-        }
         Self { ingest, sweep, marks: Marks::default(), pass: FullPass::begin(), pass_due }
     }
 
-    /// Compares until something is missing from the log; whoever follows the feed adds it, and comes again.
-    pub(super) async fn next(mut self) -> Result<(Self, Missing), IngestError> {
+    /// Compares again and again. What is missing from the log is added by whoever follows the feed, before anything
+    /// else is compared.
+    pub(super) async fn keep_comparing(mut self, found: mpsc::Sender<Question>) -> IngestError {
         loop {
-            let missing = tokio::select! {
-                _ = self.sweep.tick() => self.ingest.sweep(&mut self.marks).await?,
-                () = sleep_until(self.pass_due) => self.pass_on().await?,
+            let compared = tokio::select! {
+                _ = self.sweep.tick() => self.ingest.sweep(&mut self.marks).await,
+                () = sleep_until(self.pass_due) => self.pass_on().await,
             };
-            if !missing.is_empty() {
-                return Ok((self, missing));
+            match compared {
+                Ok(missing) if missing.is_empty() => {}
+                Ok(missing) => {
+                    let (answer, added) = oneshot::channel();
+                    // Where nobody follows the feed any more, this ends with it.
+                    let _ = found.send(Question { missing, answer }).await;
+                    let _ = added.await;
+                }
+                Err(error) => return error,
             }
         }
     }

@@ -35,7 +35,7 @@ pub(super) enum Found {
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     keys: Vec<CommitKey>,
-    pub(super) found: Found,
+    found: Found,
 }
 
 impl Missing {

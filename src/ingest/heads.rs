@@ -20,7 +20,7 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// Every commit up to these is durable.
+    /// Every commit up to these is durable, as an append makes sure of what is before it.
     pub(super) fn note(&self, heads: Vec<Head>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for head in heads {
@@ -28,6 +28,7 @@ impl Heads {
             match waiting.get_mut(&head.stream) {
                 Some(known) if known.version < head.version => *known = head,
                 None if room => drop(waiting.insert(head.stream, head)),
+                // Not further, or no room.
                 Some(_) | None => {}
             }
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::info;
 
-use super::checks::Checks;
-use super::compare::Found;
+use super::checks::{Checks, Question};
 use super::error::IngestError;
 use super::heads::Heads;
 use super::status::{Progress, State, Status};
@@ -20,7 +20,7 @@ use crate::measure::IngestMeasure;
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 use crate::store::RethinkStore;
-use crate::store::rethinkdb::{Feed, History};
+use crate::store::rethinkdb::{Feed, History, QueryError, StoreId};
 
 /// How often a refused store is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -123,27 +123,44 @@ impl Ingest {
         status.enter(State::Live, None).await;
         backoff.reset();
 
-        let checks = Checks::begin(self, blind).next();
-        tokio::pin!(checks);
+        let mut first_pass = Instant::now();
+        if blind {
+            first_pass += self.config.full_pass_interval;
+        }
+        let (found, mut missing) = mpsc::channel(1);
+        // Beside each other: neither waits while the other reads.
+        tokio::select! {
+            ended = self.hear(store, &mut feed, &mut missing) => ended,
+            error = Checks::begin(self, first_pass).keep_comparing(found) => Err(error),
+        }
+    }
+
+    /// Follows the feed, and adds what comparing found missing.
+    async fn hear(
+        &self,
+        store: StoreId,
+        feed: &mut Feed,
+        missing: &mut mpsc::Receiver<Question>,
+    ) -> Result<(), IngestError> {
+        let lost = |error: QueryError| IngestError::FeedLost(error.message);
         let mut shutdown = self.shutdown.clone();
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
-                found = &mut checks => {
-                    let (checks_on, missing) = found?;
+                Some(Question { missing, answer }) = missing.recv() => {
                     // What is missing when everything announced is in the log was not announced.
-                    let announced = feed.by_now().map_err(|error| IngestError::FeedLost(error.message))?;
-                    self.follow(store, &announced).await?;
-                    if announced.len() < Feed::WAITING || missing.found == Found::Anywhere {
-                        self.repair(store, missing).await?;
+                    loop {
+                        let by_now = feed.by_now().map_err(lost)?;
+                        self.follow(store, &by_now.commits).await?;
+                        if by_now.all || self.shutdown.is_requested() {
+                            break;
+                        }
                     }
-                    checks.set(checks_on.next());
+                    self.repair(store, missing).await?;
+                    let _ = answer.send(());
                 }
-                heard = feed.heard() => {
-                    let announced = heard.map_err(|error| IngestError::FeedLost(error.message))?;
-                    self.follow(store, &announced).await?;
-                }
+                heard = feed.heard() => self.follow(store, &heard.map_err(lost)?).await?,
             }
         }
     }

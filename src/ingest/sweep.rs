@@ -21,6 +21,10 @@ pub(super) struct Marks(VecDeque<(DateTime<Utc>, Position)>);
 impl Marks {
     /// The head was here, before the clock said this.
     fn mark(&mut self, head: Position, now: DateTime<Utc>) {
+        // Of a clock that was put back since.
+        while self.0.back().is_some_and(|(marked, _)| *marked > now) {
+            self.0.pop_back();
+        }
         self.0.push_back((now, head));
     }
 
@@ -71,5 +75,7 @@ mod tests {
         assert_eq!(marks.before(at(15)), Some(Position(1500)));
         assert_eq!(marks.0.len(), 5, "those of before are forgotten");
         assert_eq!(marks.before(at(99)), Some(Position(1900)));
+        marks.mark(Position(2000), at(12));
+        assert_eq!(marks.before(at(99)), Some(Position(2000)), "the clock was put back");
     }
 }

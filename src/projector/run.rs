@@ -134,6 +134,7 @@ impl Projector {
                 }
             }
             self.feeders.stop().await;
+            self.sessions.give_back(&self.projection.name);
         }
         .instrument(span)
         .await;
@@ -145,6 +146,7 @@ impl Projector {
             return Ok(Turn::Stop);
         }
         self.control_bell.rang();
+        self.sessions.tidy();
         let record = bounded(Record::read_or_create(&self.pool, &self.projection.name)).await?;
         let in_place = record.generation == 0 || record.rebuild_wanted() == Some(Rebuild::InPlace);
         if record.wanted() == Wanted::Paused && !in_place {

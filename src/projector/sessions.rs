@@ -25,8 +25,8 @@ pub struct Sessions {
     kept: Arc<Mutex<Vec<Kept>>>,
 }
 
-/// Which generation of which projection.
-pub(super) type Of<'a> = (&'a str, i64);
+/// A projection, and the number of its generation.
+pub(super) type Generation<'a> = (&'a str, i64);
 
 #[derive(Debug)]
 struct Kept {
@@ -48,12 +48,12 @@ impl Sessions {
     }
 
     /// One that has worked on this generation, or one of the pool's, or anybody's.
-    pub(super) async fn take(&self, of: Of<'_>) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    pub(super) async fn take(&self, of: Generation<'_>) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         let kept = self.change(|kept| {
             let own = kept.iter().rposition(|it| (it.projection.as_str(), it.generation) == of);
             let at = match own {
                 Some(at) => at,
-                None if self.in_use() < self.most() => return None,
+                None if self.in_use() < self.for_batches() => return None,
                 None => 0,
             };
             (at < kept.len()).then(|| kept.remove(at))
@@ -68,10 +68,8 @@ impl Sessions {
     }
 
     /// Keeps it for the next batch, where enough are left for others.
-    pub(super) fn keep(&self, session: PoolConnection<Postgres>, (projection, generation): Of<'_>) {
-        let most = self.most();
-        // A fifth is left to those who need one for a moment.
-        if self.in_use() <= most - most.div_ceil(5) && fastrand::u32(..ONE_IN) > 0 {
+    pub(super) fn keep(&self, session: PoolConnection<Postgres>, (projection, generation): Generation<'_>) {
+        if self.in_use() <= self.for_batches() && fastrand::u32(..ONE_IN) > 0 {
             let (projection, used) = (projection.to_owned(), Instant::now());
             self.change(|kept| kept.push(Kept { session, projection, generation, used }));
         }
@@ -80,6 +78,11 @@ impl Sessions {
     /// Gives those of a projection back to the pool; for when no batch of it will come for a while.
     pub(super) fn give_back(&self, projection: &str) {
         self.change(|kept| kept.retain(|it| it.projection != projection));
+    }
+
+    /// Gives back those that have rested for long.
+    pub(super) fn tidy(&self) {
+        self.change(|_| ());
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Vec<Kept>) -> T) -> T {
@@ -93,7 +96,9 @@ impl Sessions {
         (self.pool.size() as usize).saturating_sub(self.pool.num_idle())
     }
 
-    fn most(&self) -> usize {
-        self.pool.options().get_max_connections() as usize
+    /// How many may be kept: a fifth is left to those who need one for a moment.
+    fn for_batches(&self) -> usize {
+        let most = self.pool.options().get_max_connections() as usize;
+        most - most.div_ceil(5)
     }
 }

@@ -37,6 +37,7 @@ mod rebuild;
 mod rethinkdb;
 mod roles;
 mod secrecy;
+mod sessions;
 mod support;
 mod testing;
 mod tls;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         configuration::trials,
         container::trials,
         secrecy::trials,
+        sessions::trials,
         command_line::trials,
         bank::trials,
         batches::trials,

@@ -102,16 +102,23 @@ impl Pool {
                 None => open(&server).await?,
             };
             let outcome = timeout(QUERY, collect(command, &session, budget)).await;
+            // Whatever took this session along has the others too.
+            let drop_idle = || pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
             let (rows, reusable) = match outcome {
                 // Stopped half-way, the server still holds the rest for this session.
                 Ok(Ok(rows)) => {
                     let whole = rows.is_some();
                     (Ok(rows), whole)
                 }
-                Ok(Err(error)) => (Err(explain(&error, &server)), matches!(error, Error::Runtime(_))),
+                Ok(Err(error)) => {
+                    let answered = matches!(error, Error::Runtime(_));
+                    if !answered {
+                        drop_idle();
+                    }
+                    (Err(explain(&error, &server)), answered)
+                }
                 Err(_) => {
-                    // Whatever took this session along has the others too.
-                    pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    drop_idle();
                     (Err(away(&server, &format!("no answer within {QUERY:?}"))), false)
                 }
             };
@@ -135,7 +142,7 @@ impl Pool {
         command: Command,
         waiting: usize,
     ) -> Result<mpsc::Receiver<Result<Value, QueryError>>, QueryError> {
-        let server = self.server.clone();
+        let (server, idle) = (self.server.clone(), Arc::clone(&self.idle));
         let session = open(&server).await?;
         let (sender, receiver) = mpsc::channel(waiting);
         tokio::spawn(async move {
@@ -149,6 +156,10 @@ impl Pool {
                     row = rows.next() => row,
                     () = sender.closed() => None,
                 };
+                if !matches!(row, Some(Ok(_) | Err(Error::Runtime(_)))) {
+                    // As with a query: the others may be gone like this one.
+                    idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                }
                 let Some(row) = row else { return };
                 let row = row.map_err(|error| explain(&error, &server));
                 let ended = row.is_err();

@@ -14,6 +14,18 @@ use super::driver::{Pool, QueryError};
 use super::term::{commit_keys, events};
 use crate::sabotage::{Bug, has};
 
+/// How many announcements wait to be heard, at most; more wait on the way.
+const WAITING: usize = 1024;
+
+/// What was announced by some moment.
+#[derive(Debug)]
+pub struct ByNow {
+    /// The commits.
+    pub commits: Vec<CommitKey>,
+    /// Whether nothing waited on the way behind them.
+    pub all: bool,
+}
+
 /// An open feed on the commits.
 #[derive(Debug)]
 pub struct Feed {
@@ -21,15 +33,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// How many announcements wait to be heard, at most; more wait on the way.
-    pub const WAITING: usize = 1024;
-
     /// Opens a feed. When this returns, the server has begun to watch: whatever is appended from now on
     /// is announced, and whatever was before can be read.
     pub(super) async fn open(pool: &Pool) -> Result<Self, QueryError> {
         let options = Options::default().squash(Squash::Bool(false)).include_states(true);
         let commits = commit_keys(events(ReadMode::Single));
-        let mut feed = Self { rows: pool.feed(commits.changes(options), Self::WAITING).await? };
+        let mut feed = Self { rows: pool.feed(commits.changes(options), WAITING).await? };
         match feed.rows.recv().await {
             Some(Ok(row)) if row["state"] == "ready" => Ok(feed),
             Some(Ok(row)) => Err(QueryError::wrong(format!("the feed began with {row}"))),
@@ -51,21 +60,21 @@ impl Feed {
                 None => return Err(ended()),
             }
         }
-        commits.extend(self.by_now()?);
+        commits.extend(self.by_now()?.commits);
         Ok(commits)
     }
 
-    /// The same, without a wait: what has come by now. Where that is [`WAITING`](Self::WAITING) or more, the rest is
-    /// still on its way.
+    /// The same, without a wait.
     ///
     /// # Errors
     /// See [`heard`](Self::heard).
-    pub fn by_now(&mut self) -> Result<Vec<CommitKey>, QueryError> {
-        let mut commits = Vec::new();
+    pub fn by_now(&mut self) -> Result<ByNow, QueryError> {
+        let (mut commits, mut rows) = (Vec::new(), 0);
         while let Ok(row) = self.rows.try_recv() {
             commits.extend(read(&row?)?);
+            rows += 1;
         }
-        Ok(commits)
+        Ok(ByNow { commits, all: rows < WAITING })
     }
 }
 

@@ -170,7 +170,7 @@ impl History {
         Ok(rows.iter().filter_map(head).collect())
     }
 
-    /// Moves heads on to durable commits, never back.
+    /// Moves heads on to durable commits, never back; at most one of each stream.
     ///
     /// # Errors
     /// See [`identity`](Self::identity).

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use document::{CommitKey, StoredCommit};
 pub use driver::{QueryError, QueryErrorKind};
-pub use feed::Feed;
+pub use feed::{ByNow, Feed};
 pub use head::Head;
 pub use history::History;
 pub use server::{Server, UrlError};
