@@ -177,8 +177,8 @@ async fn pass_under_load() {
         })
     });
     let writers = writers.collect::<Vec<_>>();
-    let _daemon = project.daemon();
-    // Announcements never cease, and yet everything is compared.
+    // Announcements never cease, and yet everything is compared; by one connection, which both have to share.
+    let _daemon = project.daemon_with(&[("PROJECTORD_STORE__CONNECTIONS", "1")]);
     project.until_value("select full_pass_at is not null from projectord.ingest_status", "true").await;
     stop.send_replace(true);
     let mut appended = 0;

@@ -34,7 +34,8 @@ async fn many_on(sessions: &str) {
     let all = |what: &str| {
         format!(
             "select count(*) = {PROJECTIONS} and bool_and({what}) from projectord.projections p
-               join projectord.generations g on g.projection = p.name and g.generation = p.generation, projectord.log_head h"
+               join projectord.generations g on g.projection = p.name and g.generation = p.generation,
+                    projectord.log_head h"
         )
     };
     project.until_value(&all("p.state = 'live'"), "true").await;

@@ -135,8 +135,8 @@ impl Pool {
         Ok(self.rows(command).await?.pop().unwrap_or(Value::Null))
     }
 
-    /// Opens a feed in a session of its own, of which so many rows may wait. The receiver ends after an error or, silently, when the
-    /// feed does; both mean: open another and read again.
+    /// Opens a feed in a session of its own, of which so many rows may wait. The receiver ends after an error or,
+    /// silently, when the feed does; both mean: open another and read again.
     pub(super) async fn feed(
         &self,
         command: Command,
