@@ -37,7 +37,7 @@ impl Ingest {
             let places: Vec<_> = announced.iter().map(|key| (key.stream, key.first)).collect();
             let fetched = self.fetch_places(store, &places).await?;
             if fetched.commits < places.len() || fetched.added < fetched.events {
-                self.catch_up(store, announced).await?;
+                self.catch_up_some(store, announced).await?;
             }
         }
         Ok(())

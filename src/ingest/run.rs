@@ -153,8 +153,11 @@ impl Ingest {
                     loop {
                         let by_now = feed.by_now().map_err(lost)?;
                         self.follow(store, &by_now.commits).await?;
-                        if by_now.all || self.shutdown.is_requested() {
+                        if by_now.all {
                             break;
+                        }
+                        if shutdown.is_requested() {
+                            return Ok(());
                         }
                     }
                     self.repair(store, missing).await?;

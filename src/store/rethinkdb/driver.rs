@@ -102,8 +102,6 @@ impl Pool {
                 None => open(&server).await?,
             };
             let outcome = timeout(QUERY, collect(command, &session, budget)).await;
-            // Whatever took this session along has the others too.
-            let drop_idle = || pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
             let (rows, reusable) = match outcome {
                 // Stopped half-way, the server still holds the rest for this session.
                 Ok(Ok(rows)) => {
@@ -113,12 +111,12 @@ impl Pool {
                 Ok(Err(error)) => {
                     let answered = matches!(error, Error::Runtime(_));
                     if !answered {
-                        drop_idle();
+                        drop_idle(&pool);
                     }
                     (Err(explain(&error, &server)), answered)
                 }
                 Err(_) => {
-                    drop_idle();
+                    drop_idle(&pool);
                     (Err(away(&server, &format!("no answer within {QUERY:?}"))), false)
                 }
             };
@@ -157,8 +155,7 @@ impl Pool {
                     () = sender.closed() => None,
                 };
                 if !matches!(row, Some(Ok(_) | Err(Error::Runtime(_)))) {
-                    // As with a query: the others may be gone like this one.
-                    idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    drop_idle(&idle);
                 }
                 let Some(row) = row else { return };
                 let row = row.map_err(|error| explain(&error, &server));
@@ -170,6 +167,11 @@ impl Pool {
         });
         Ok(receiver)
     }
+}
+
+/// Whatever took a session along has the idle ones too.
+fn drop_idle(idle: &Mutex<Vec<Session>>) {
+    idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 async fn open(server: &Server) -> Result<Session, QueryError> {
