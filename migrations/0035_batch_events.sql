@@ -1,7 +1,7 @@
--- The events of a range that a generation's handlers run on, with each one's digest.
+-- The events of a range that a generation's handlers run on.
 create function projectord.batch_events(p_projection text, p_generation bigint, p_after bigint, p_to bigint)
-returns table (event projectord.events, digest bigint) language sql stable as $$
-    select e, projectord.digest(e) & 4611686018427387903
+returns setof projectord.events language sql stable as $$
+    select e.*
       from projectord.events e
       join projectord.generations g on g.projection = p_projection and g.generation = p_generation
      where e.position > p_after and e.position <= p_to and e.type like any(g.handles)

@@ -66,15 +66,14 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
         body.line("    projectord_old record;");
     }
     body.line("begin");
-    body.line(&format!("    for event in {} order by position", events_of_batch(projection, events)));
+    let query = events_of_batch(projection, events, &format!("{FIELDS}, digest"));
+    body.line(&format!("    for event in {query} order by position"));
     body.line("    loop");
     // Before the handlers, which may change the variable `event`. Summed modulo 2^62, so that it cannot
     // overflow and any order gives the same.
     body.line("        projectord_events := projectord_events + 1;");
-    body.line(&format!(
-        "        projectord_digest := (projectord_digest + (hash_record_extended(event, 0) & {DIGEST})) & {DIGEST};"
-    ));
-    // After the digest, which is the log's; before the handlers, which see events as they are written today.
+    body.line(&format!("        projectord_digest := (projectord_digest + event.digest) & {DIGEST};"));
+    // Before the handlers, which see events as they are written today.
     body.upcasters(&projection.upcasters);
     let mut branches: Vec<(&Pattern, &Handler)> = projection
         .handlers
@@ -98,10 +97,10 @@ pub(crate) fn compile_over(projection: &Definition, events: &str) -> Compiled {
     function(body)
 }
 
-/// The query for the events of a batch that a projection's handlers are for, in no order.
-fn events_of_batch(projection: &Definition, events: &str) -> String {
+/// The query for these fields of a batch's events, those that a projection's handlers are for, in no order.
+fn events_of_batch(projection: &Definition, events: &str, fields: &str) -> String {
     format!(
-        "select {FIELDS} from {events} where position > $1 and position <= $2{} \
+        "select {fields} from {events} where position > $1 and position <= $2{} \
          and ($3 is null or stream_id <> all($3)) and ($4 is null or position <> all($4)) \
          and ($6 is null or (uuid_hash_extended(stream_id, 0) & 1073741823) % $6 = $5)",
         type_filter(&projection.handlers)

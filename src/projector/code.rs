@@ -108,8 +108,8 @@ impl Applier {
         let schema = quoted(&begun.schema_name);
         let (data, upcast) = self.compiled.read_by_code(&schema);
         let events = format!(
-            "select e.position, e.stream_id, e.stream_type, e.version, e.type, {data}, e.commit_id, e.recorded_at, b.digest
-               from projectord.batch_events($1, $2, $3, $4) b (event, digest), lateral (select (b.event).*) e{upcast}
+            "select e.position, e.stream_id, e.stream_type, e.version, e.type, {data}, e.commit_id, e.recorded_at, e.digest
+               from projectord.batch_events($1, $2, $3, $4) e{upcast}
               order by e.position"
         );
         // Upcasters find what handlers find, and no more.

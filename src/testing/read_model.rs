@@ -312,7 +312,8 @@ async fn create(
              data         jsonb not null,
              metadata     jsonb not null,
              commit_id    uuid not null,
-             recorded_at  timestamptz not null
+             recorded_at  timestamptz not null,
+             digest       bigint not null default 0
          ) on commit drop;
          grant select on {EVENTS} to public"
     );

@@ -17,19 +17,15 @@ const FROM: &str = "e.data as data, e.metadata as metadata, e.type as type, e.ve
 
 /// Compiles a projection whose only handler is `batch.sql`.
 pub(super) fn compile(projection: &Definition, handler: &Handler, events: &str) -> Compiled {
-    let range = events_of_batch(projection, events);
+    let range = events_of_batch(projection, events, FIELDS);
     let mut body = Body::default();
     body.line("declare");
     body.line("    projectord_events bigint;");
     body.line("    projectord_digest bigint;");
     body.line("begin");
-    // The same record as in the loop, and so the same digest.
-    body.line(&format!(
-        "    select count(*), coalesce(sum(hash_record_extended(e, 0) & {DIGEST}) % {}, 0)",
-        DIGEST + 1
-    ));
-    body.line("      into projectord_events, projectord_digest");
-    body.line(&format!("      from ({range}) e;"));
+    let digests = events_of_batch(projection, events, "digest");
+    body.line(&format!("    select count(*), coalesce(sum(digest) % {}, 0)", DIGEST + 1));
+    body.line(&format!("      into projectord_events, projectord_digest from ({digests}) e;"));
     for upcaster in &projection.upcasters {
         body.refuse_nothing(upcaster, &range);
     }
