@@ -16,22 +16,22 @@ create function projectord.audit() returns table (
     with build as materialized (
         select g.* from projectord.generations g
           join projectord.projections p on p.name = g.projection and p.generation = g.generation
-    ), marks as materialized (
-        select coalesce(array_agg(distinct b.checkpoint + 1 order by b.checkpoint + 1), '{1}') as at from build b
+    ), segments as materialized (
+        -- From a checkpoint to the next.
+        select lag(b.checkpoint, 1, 0::bigint) over (order by b.checkpoint) as after, b.checkpoint as upto
+          from (select distinct checkpoint from build) b
     ), per_type as materialized (
-        -- Segment n holds the events between the checkpoints n and n + 1.
-        select width_bucket(e.position, marks.at) as segment, e.type, count(*) as events,
-               sum((projectord.digest(e) & 4611686018427387903)::numeric) as digest
-          from projectord.events e, marks group by 1, 2
+        select s.upto, t.* from segments s, lateral (
+            select e.type, count(*) as events, sum(projectord.digest(e)) as digest
+              from projectord.events e where e.position > s.after and e.position <= s.upto group by e.type) t
     ), logged as (
         select b.projection, sum(t.events) as events, sum(t.digest) as digest
-          from build b, marks, per_type t
-         where t.segment < width_bucket(b.checkpoint + 1, marks.at) and t.type like any(b.handles)
+          from build b join per_type t on t.upto <= b.checkpoint and t.type like any(b.handles)
          group by b.projection
     ), aside as (
         select b.projection, count(*) filter (where k.position is not null) as parked,
                count(*) filter (where s.position is not null) as skipped,
-               sum((projectord.digest(e) & 4611686018427387903)::numeric) as digest
+               sum(projectord.digest(e)) as digest
           from build b
           join projectord.events e on e.position <= b.checkpoint and e.type like any(b.handles)
            and e.position in (select position from projectord.parked union all select position from projectord.skipped)
