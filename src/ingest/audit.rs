@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::compare::{KEYS, STEP, key_at};
 use super::error::IngestError;
-use super::window::Walk;
+use super::walk::Walk;
 use crate::event::{CommitId, StreamId, Version};
 use crate::log::Log;
 use crate::store::rethinkdb::{CommitKey, History};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::error::IngestError;
 use super::run::Ingest;
 use super::status::Status;
-use super::window::Walk;
+use super::walk::Walk;
 use crate::event::{StreamId, Version};
 use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 

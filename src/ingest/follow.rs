@@ -7,9 +7,10 @@ use tracing::warn;
 
 use super::error::IngestError;
 use super::run::Ingest;
-use crate::event::{Event, StreamId, Version};
+use super::window::batches;
+use crate::event::{StreamId, Version};
 use crate::fault;
-use crate::sabotage::{Bug, has};
+use crate::log::Batch;
 use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
 /// Places that are looked up at once.
@@ -157,40 +158,22 @@ impl Ingest {
     }
 
     /// Adds commits to the log, about a batch at a time and each whole; how many events were new.
-    pub(super) async fn add(
-        &self,
-        store: StoreId,
-        mut commits: Vec<StoredCommit>,
-    ) -> Result<u64, IngestError> {
-        fault::point("ingest-fetched");
-        commits.sort_by_key(|commit| (commit.recorded_at, commit.first()));
-        let mut batch: Vec<Event> = Vec::new();
-        let mut added = 0;
-        for commit in commits {
-            // A commit split over two transactions would be half there for a moment, or for ever.
-            if !batch.is_empty() && batch.len() + commit.events.len() > self.config.batch_events {
-                added += self.add_batch(store, &batch).await?;
-                batch.clear();
-            }
-            batch.extend(commit.into_events());
-        }
-        if !batch.is_empty() {
-            added += self.add_batch(store, &batch).await?;
-        }
-        Ok(added)
+    async fn add(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
+        self.add_batches(batches(store, commits, self.config.batch_events)).await
     }
 
-    async fn add_batch(&self, store: StoreId, batch: &[Event]) -> Result<u64, IngestError> {
-        if has(Bug::CommitSplit) && batch.len() > 1 {
-            let (first, rest) = batch.split_at(batch.len() / 2);
-            return Ok(self.log.add(store.0, first).await?.events + self.log.add(store.0, rest).await?.events);
+    /// Adds them one after the other; how many events were new.
+    pub(super) async fn add_batches(&self, batches: Vec<Batch>) -> Result<u64, IngestError> {
+        let mut all_added = 0;
+        for batch in batches {
+            let begun = Instant::now();
+            let added = self.log.add(batch).await?.events;
+            self.measure.add.took(begun.elapsed());
+            self.measure.batches.one();
+            self.measure.events.add(added);
+            all_added += added;
+            fault::point("ingest-added");
         }
-        let begun = Instant::now();
-        let added = self.log.add(store.0, batch).await?.events;
-        self.measure.add.took(begun.elapsed());
-        self.measure.batches.one();
-        self.measure.events.add(added);
-        fault::point("ingest-added");
-        Ok(added)
+        Ok(all_added)
     }
 }

@@ -1,88 +1,45 @@
-//! Walking along a line whose density is not known, in steps that hold about the same.
+//! Commits on their way to the log: in the order in which they are added, and written out.
 
-/// A step along the line, from `from` to just before `to`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) from: i128,
-    pub(super) to: i128,
+use crate::event::Event;
+use crate::fault;
+use crate::log::Batch;
+use crate::sabotage::{Bug, has};
+use crate::store::rethinkdb::{CommitKey, StoreId, StoredCommit};
+
+/// What was recorded in some time.
+pub(super) struct Window {
+    pub(super) keys: Vec<CommitKey>,
+    pub(super) events: u64,
+    pub(super) batches: Vec<Batch>,
 }
 
-impl Step {
-    /// Whether it can be made no smaller.
-    pub(super) fn is_least(self) -> bool {
-        self.to - self.from <= 1
-    }
-}
-
-/// The walk. Steps grow where the line is empty and shrink where it is full.
-#[derive(Debug)]
-pub(super) struct Walk {
-    at: i128,
-    end: i128,
-    width: i128,
-    target: usize,
-    /// From here on it is not known that the line is full.
-    full_to: i128,
-}
-
-impl Walk {
-    /// From `start` to just before `end`; a step should hold about `target` items.
-    pub(super) fn new(start: i128, end: i128, width: i128, target: usize) -> Self {
-        Self { at: start, end, width: width.max(1), target: target.max(1), full_to: start }
-    }
-
-    /// The step to try next; none at the end.
-    pub(super) fn step(&self) -> Option<Step> {
-        let to = self.at.saturating_add(self.width).min(self.end);
-        (self.at < self.end).then_some(Step { from: self.at, to })
-    }
-
-    /// The step held more than can be taken at once: a smaller one is next, from the same place.
-    pub(super) fn too_much(&mut self, step: Step) {
-        self.width = ((step.to - step.from) / 2).max(1);
-        self.full_to = step.to;
-    }
-
-    /// The step held `items`: on to the next.
-    pub(super) fn took(&mut self, step: Step, items: usize) {
-        self.at = step.to;
-        self.width = match items {
-            0 => self.width.saturating_mul(4),
-            items if items * 2 < self.target => self.width.saturating_mul(2),
-            items if items > self.target => self.width / 2,
-            _ => self.width,
-        };
-        if items == 0 && self.at < self.full_to {
-            // What fills it lies ahead: go half the way there, not all of it.
-            self.width = (self.full_to - self.at) / 2;
-        }
-        self.width = self.width.max(1);
+impl Window {
+    /// Takes some milliseconds where there are many.
+    pub(super) fn new(store: StoreId, commits: Vec<StoredCommit>, batch_events: usize) -> Self {
+        let keys = commits.iter().map(StoredCommit::key).collect();
+        let events = commits.iter().map(|commit| commit.events.len() as u64).sum();
+        Self { keys, events, batches: batches(store, commits, batch_events) }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_item_is_taken_once_in_steps_that_are_not_too_large() {
-        // A thousand at the start, a gap, three close together, and ten thousand in one place.
-        let mut items: Vec<i128> = (0..1000).collect();
-        items.extend([1_000_000_000, 1_000_000_001, 1_000_000_002]);
-        items.extend(std::iter::repeat_n(2_000_000_000, 10_000));
-        let mut walk = Walk::new(-5_000_000_000, 3_000_000_000, 1 << 40, 100);
-        let (mut taken, mut steps) = (0, 0);
-        while let Some(step) = walk.step() {
-            steps += 1;
-            let held = items.iter().filter(|item| (step.from..step.to).contains(*item)).count();
-            if held > 100 && !step.is_least() {
-                walk.too_much(step);
-            } else {
-                walk.took(step, held);
-                taken += held;
+/// Commits in batches of about so many events, each commit whole.
+pub(super) fn batches(store: StoreId, mut commits: Vec<StoredCommit>, batch_events: usize) -> Vec<Batch> {
+    fault::point("ingest-fetched");
+    commits.sort_by_key(|commit| (commit.recorded_at, commit.first()));
+    let mut batches: Vec<Vec<Event>> = Vec::new();
+    for commit in commits {
+        // A commit split over two transactions would be half there for a moment, or for ever.
+        match batches.last_mut() {
+            Some(batch) if batch.len() + commit.events.len() <= batch_events => {
+                batch.extend(commit.into_events());
             }
+            Some(_) | None => batches.push(commit.into_events().collect()),
         }
-        assert_eq!(taken, items.len());
-        assert!(steps < 400, "{steps} steps");
     }
+    if has(Bug::CommitSplit) {
+        let halves =
+            |batch: &Vec<Event>| batch.chunks(batch.len().div_ceil(2)).map(<[_]>::to_vec).collect::<Vec<_>>();
+        batches = batches.iter().flat_map(halves).collect();
+    }
+    batches.iter().map(|events| Batch::new(store.0, events)).collect()
 }

@@ -1,14 +1,13 @@
 //! Writing the log: only ingest does, and only here.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::types::Json;
 use thiserror::Error;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Log;
-use crate::event::{CommitId, Event, Position, StreamId, Version};
+use super::batch::Batch;
+use crate::event::{CommitId, Position, StreamId, Version};
 use crate::postgres::{bounded, describe};
 use crate::spans;
 
@@ -50,26 +49,13 @@ impl Log {
     ///
     /// # Errors
     /// [`ForeignStore::Refused`] when they are not of the store that this log copies.
-    pub async fn add(&self, store: Uuid, events: &[Event]) -> Result<Added, ForeignStore> {
-        fn column<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
-            events.iter().map(of).collect()
-        }
-        let span = spans::ingest_batch(events.len());
-        let (head, added): (i64, i64) = bounded(
-            sqlx::query_as("select head, added from projectord.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9)")
-                .bind(store)
-                .bind(column(events, |event| event.stream_id.0))
-                .bind(column(events, |event| event.stream_type.as_str()))
-                .bind(column(events, |event| event.version.to_sql()))
-                .bind(column(events, |event| event.event_type.as_str()))
-                .bind(column(events, |event| Json::<&Value>(&event.data)))
-                .bind(column(events, |event| Json::<&Value>(&event.metadata)))
-                .bind(column(events, |event| event.commit_id.0))
-                .bind(column(events, |event| event.recorded_at))
-                .fetch_one(&self.pool),
-        )
-        .instrument(span.clone())
-        .await?;
+    pub async fn add(&self, batch: Batch) -> Result<Added, ForeignStore> {
+        let span = spans::ingest_batch(batch.events);
+        let arguments = batch.arguments.map_err(sqlx::Error::Encode)?;
+        let sql = "select head, added from projectord.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        let (head, added): (i64, i64) = bounded(sqlx::query_as_with(sql, arguments).fetch_one(&self.pool))
+            .instrument(span.clone())
+            .await?;
         span.record("head", head);
         span.record("added", added);
         Ok(Added { head: Position::from_sql(head), events: added.unsigned_abs() })

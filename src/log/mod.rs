@@ -1,6 +1,7 @@
 //! The log: the PostgreSQL table `projectord.events`, every event in one order.
 
 mod append;
+mod batch;
 mod browse;
 mod page;
 
@@ -8,6 +9,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 pub use append::{Added, ForeignStore};
+pub use batch::Batch;
 pub use browse::{Found, From};
 pub use page::{Filter, LogEvent};
 

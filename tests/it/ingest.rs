@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use reql::r;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use projectord::event::{Commit, NewEvent, StreamId, Version};
 use projectord::private_server::free_port;
@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
         rethink_trial("ingest::reads_history_and_follows_live", reads_history_and_follows_live),
         rethink_trial("ingest::it_moves_heads_on_live_and_in_the_full_pass", moves_heads),
         rethink_trial("ingest::long_streams_arrive_whole", long_streams_arrive_whole),
+        rethink_trial("ingest::history_is_read_in_windows_that_are_not_too_large", large_commits),
         rethink_trial("ingest::a_commit_whose_writer_died_arrives", dead_writer),
         rethink_trial("ingest::a_feed_that_falls_silent_is_noticed_by_the_sweep", silent_feed),
         rethink_trial("ingest::a_commit_that_clocks_hide_is_found_by_the_full_pass", hidden_by_clocks),
@@ -115,6 +116,42 @@ async fn long_streams_arrive_whole() {
     append(&store, stream, 60).await;
     until_head(&project, 3060).await;
     assert_log_is_store(&project, &raw).await;
+}
+
+async fn large_commits() {
+    let (project, store, raw) = new_project().await;
+    // Small ones for long, and then each as large as a hundred of them.
+    for size in std::iter::repeat_n(30, 300).chain(std::iter::repeat_n(3_000, 60)) {
+        let event = NewEvent::from_json("Told", json!({"text": "é".repeat(size)}));
+        let commit = Commit::new("counter", vec![event]);
+        store.append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit).await.unwrap();
+    }
+    let _daemon = project.daemon_with(&[
+        ("PROJECTORD_INGEST__BATCH_BYTES", "20000"),
+        ("PROJECTORD_INGEST__BATCH_EVENTS", "100"),
+        ("PROJECTORD_LOG__LEVEL", "debug"),
+    ]);
+    until_head(&project, 360).await;
+    until_ingest(&project, "live").await;
+    assert_log_is_store(&project, &raw).await;
+    // By reading history, and not by the full pass.
+    project.until_value("select full_pass_at is not null from projectord.ingest_status", "true").await;
+    assert_eq!(project.value("select repaired from projectord.ingest_status").await, "0");
+    let log = project.log();
+    let windows: Vec<u64> = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["message"] == "window read")
+        .filter_map(|line| line["commits"].as_u64())
+        .collect();
+    // What is young is read twice, before and after the feed was opened.
+    assert!(windows.iter().sum::<u64>() >= 360, "{windows:?}");
+    assert!(windows.iter().all(|commits| *commits <= 100), "{windows:?}");
+    // Three of the large ones are 18,000 characters, and four are too much.
+    assert!(
+        windows.iter().rev().filter(|commits| **commits > 0).take(10).all(|commits| *commits <= 6),
+        "{windows:?}"
+    );
 }
 
 async fn dead_writer() {

@@ -53,8 +53,8 @@ impl Backend for RethinkStore {
                 Some(end) => commits_between(table, stream, start, end),
                 None => commits_from(table, stream, start),
             };
-            let mut commits = match self.pool.commits_within(range, usize::MAX).await {
-                Ok(commits) => commits.unwrap_or_default(),
+            let mut commits = match self.pool.commits(range).await {
+                Ok(commits) => commits,
                 Err(error) if error.kind == QueryErrorKind::Wrong => {
                     return Ok(Err(LoadError::Damaged { stream, reason: error.message }));
                 }

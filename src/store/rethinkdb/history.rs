@@ -8,6 +8,7 @@ use reql::Command;
 use reql::cmd::ReadMode;
 use serde_json::Value;
 
+use super::commits::Text;
 use super::document::{self, CommitKey, StoredCommit};
 use super::driver::{Pool, QueryError};
 use super::feed::Feed;
@@ -69,10 +70,10 @@ impl History {
         to: DateTime<Utc>,
         limit: usize,
         budget: usize,
-    ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
+    ) -> Result<Option<Text>, QueryError> {
         let rows = recorded_between(events(ReadMode::Majority), seconds(from), seconds(to));
-        let commits = self.pool.commits_within(at_most(rows, limit), budget).await?;
-        Ok(commits.filter(|commits| commits.len() <= limit))
+        let text = self.pool.commits_within(at_most(rows, limit), budget).await?;
+        Ok(text.filter(|text| text.commits.len() <= limit))
     }
 
     /// How many commits were recorded from `from` on and before `to`, counted up to `limit`; they may not be durable
@@ -137,7 +138,8 @@ impl History {
         let mode = if has(Bug::FeedPayload) { ReadMode::Single } else { ReadMode::Majority };
         let get = term(Term::GetAll, [events(mode)]);
         let keys = places.iter().map(|(stream, version)| json(document::key(*stream, version.0)));
-        self.pool.commits_within(keys.fold(get, Command::with_arg), budget).await
+        let text = self.pool.commits_within(keys.fold(get, Command::with_arg), budget).await?;
+        Ok(text.map(|text| text.commits))
     }
 
     /// The durable commits of one stream that begin from `from` on and before `to`, in no order; none of
@@ -153,7 +155,8 @@ impl History {
         budget: usize,
     ) -> Result<Option<Vec<StoredCommit>>, QueryError> {
         let (from, to) = (document::key(stream, from.0), document::key(stream, to.0));
-        self.pool.commits_within(keys_between(events(ReadMode::Majority), &from, &to), budget).await
+        let range = keys_between(events(ReadMode::Majority), &from, &to);
+        Ok(self.pool.commits_within(range, budget).await?.map(|text| text.commits))
     }
 
     /// The versions of the heads of all streams from `from` on and before `to`.

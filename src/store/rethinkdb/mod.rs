@@ -22,6 +22,7 @@ mod tunnel;
 
 use std::sync::Arc;
 
+pub use commits::Text;
 pub use document::{CommitKey, StoredCommit};
 pub use driver::{QueryError, QueryErrorKind};
 pub use feed::{ByNow, Feed};

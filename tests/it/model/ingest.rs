@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use projectord::event::{CommitId, Event, StreamId, Version};
-use projectord::log::Log;
+use projectord::log::{Batch, Log};
 
 use super::check;
 use crate::support::Project;
@@ -30,10 +30,10 @@ pub(super) async fn any_order() {
             let mut seen = BTreeSet::new();
             let once: Vec<Event> =
                 picked.into_iter().filter(|it| seen.insert((it.stream_id.0, it.version.0))).collect();
-            log.add(store, &once).await.unwrap();
+            log.add(Batch::new(store, &once)).await.unwrap();
             assert_dense(&project).await;
         }
-        log.add(store, &commits.concat()).await.unwrap();
+        log.add(Batch::new(store, &commits.concat())).await.unwrap();
         assert_dense(&project).await;
         let total: usize = commits.iter().map(Vec::len).sum();
         assert_eq!(project.value("select count(*) from projectord.events").await, total.to_string());
