@@ -54,8 +54,8 @@ impl Walk {
             // What fills it lies ahead: go half the way there, not all of it.
             (self.full_to - self.at) / 2
         } else {
-            // As wide as holds three quarters of the target, so that a little more is not too much; in sixteenths.
-            let ratio = (self.target * 12).checked_div(items).unwrap_or(usize::MAX).clamp(4, 64);
+            // As wide as holds five eighths of the target, so that a little more is not too much; in sixteenths.
+            let ratio = (self.target * 10).checked_div(items).unwrap_or(usize::MAX).clamp(4, 64);
             width.saturating_mul(ratio as i128) / 16
         };
         self.width = self.width.max(1);
@@ -68,10 +68,9 @@ mod tests {
 
     use super::*;
 
-    /// Walks over `items`, `ahead` steps at a time; how many steps it took.
-    fn walk(items: &[i128], ahead: usize) -> usize {
-        let mut walk = Walk::new(-5_000_000_000, 3_000_000_000, 1 << 40, 100);
-        let (mut taken, mut steps, mut held) = (0, 0, VecDeque::new());
+    /// Takes `items`, `ahead` steps at a time; how many steps that took, and how many of them were in vain.
+    fn take(items: &[i128], mut walk: Walk, ahead: usize) -> (usize, usize) {
+        let (mut taken, mut steps, mut in_vain, mut held) = (0, 0, 0, VecDeque::new());
         loop {
             while held.len() < ahead
                 && let Some(step) = walk.step()
@@ -82,6 +81,7 @@ mod tests {
             }
             let Some((step, count)) = held.pop_front() else { break };
             if count > 100 && !step.is_least() {
+                in_vain += 1 + held.len();
                 held.clear();
                 walk.too_much(step);
             } else {
@@ -90,7 +90,7 @@ mod tests {
             }
         }
         assert_eq!(taken, items.len());
-        steps
+        (steps, in_vain)
     }
 
     #[test]
@@ -100,19 +100,25 @@ mod tests {
         items.extend([1_000_000_000, 1_000_000_001, 1_000_000_002]);
         items.extend(std::iter::repeat_n(2_000_000_000, 10_000));
         for ahead in [1, 2] {
-            let steps = walk(&items, ahead);
+            let walk = Walk::new(-5_000_000_000, 3_000_000_000, 1 << 40, 100);
+            let (steps, _) = take(&items, walk, ahead);
             assert!(steps < 400 * ahead, "{steps} steps");
         }
     }
 
     #[test]
-    fn where_it_is_a_little_fuller_now_and_then_hardly_a_step_is_taken_twice() {
-        // From one to two items at each place, in turns of a hundred places.
-        let places = 0..50_000_i128;
-        let items: Vec<i128> =
-            places.flat_map(|at| std::iter::repeat_n(at, 1 + usize::from(at / 100 % 2 == 1))).collect();
-        let needed = items.len() / 100;
-        let steps = walk(&items, 2);
-        assert!(steps < needed * 2, "{steps} steps for {needed}");
+    fn where_it_is_unevenly_full_hardly_a_step_is_taken_in_vain() {
+        // From six to nine items at ten places, another number after each hundred and fifty.
+        let density = |place: i128| [6, 9, 7, 8][(place / 150 % 4) as usize];
+        let at = |place: i128| {
+            let count = density(place) * (place % 10 + 1) / 10 - density(place) * (place % 10) / 10;
+            std::iter::repeat_n(place, count as usize)
+        };
+        let items: Vec<i128> = (0..50_000).flat_map(at).collect();
+        for ahead in [1, 2] {
+            let (steps, in_vain) = take(&items, Walk::new(0, 50_000, 8, 100), ahead);
+            assert!(in_vain * 50 < steps, "{in_vain} of {steps} steps in vain");
+            assert!(steps * 100 < items.len() * 2, "{steps} steps for {} items", items.len());
+        }
     }
 }
