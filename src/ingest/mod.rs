@@ -33,7 +33,7 @@ pub use status::{Progress, State};
 pub struct Config {
     /// The most commits that are read, and added in one transaction.
     pub batch_events: usize,
-    /// The most bytes of commits that are read at once.
+    /// About the most bytes of commits that one query reads; two of them read history at once.
     pub batch_bytes: usize,
     /// How often to look for commits that the feed did not announce.
     #[serde(with = "humantime_serde")]

@@ -40,7 +40,7 @@ impl Ingest {
         let start = match since {
             // A clock that was set back has recorded what is new before what is old.
             Some(since) => i128::from((since.min(now) - OVERLAP).timestamp_millis()),
-            None => self.first_recorded(0, end).await?,
+            None => self.first_recorded(end).await?,
         };
         let mut walk = Walk::new(start, end, FIRST_WINDOW, self.config.batch_events);
         // Some windows are read while another waits and one more is added.
@@ -94,8 +94,9 @@ impl Ingest {
         Ok(added)
     }
 
-    /// The time of the store's first commit, to the second.
-    async fn first_recorded(&self, mut from: i128, mut to: i128) -> Result<i128, IngestError> {
+    /// Less than a second before the store's first commit, or before `end` where there is none.
+    async fn first_recorded(&self, end: i128) -> Result<i128, IngestError> {
+        let (mut from, mut to) = (0, end);
         while to - from > 1000 {
             let middle = (from + to) / 2;
             match self.history.count_between(time(from), time(middle), Some(1)).await? {

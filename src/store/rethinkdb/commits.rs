@@ -1,20 +1,12 @@
 //! Reading commits: straight into what they are, and, where one is not a commit, again to name it.
 
 use reql::Command;
-use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::document::{StoredCommit, StoredEvent};
-use super::driver::{Pool, QueryError, QueryErrorKind, Row, size};
+use super::document::StoredCommit;
+use super::driver::{Pool, QueryError, QueryErrorKind};
 use super::term::{Term, bind, json, term};
-
-impl Row for StoredCommit {
-    fn size(&self) -> usize {
-        let event = |event: &StoredEvent| 128 + size(&event.data) + size(&event.metadata);
-        512 + self.events.iter().map(event).sum::<usize>()
-    }
-}
 
 /// Commits that the server sent as one text.
 #[derive(Debug)]
@@ -25,32 +17,30 @@ pub struct Text {
     pub bytes: usize,
 }
 
-/// The text; none where the server found it too long.
-struct Within(Option<Text>);
+/// What the server sent: the text, or nothing where it found that too long. Or which document is not a commit.
+struct Sent(Result<Option<Text>, String>);
 
-impl<'de> Deserialize<'de> for Within {
+impl<'de> Deserialize<'de> for Sent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(Self(None)) };
-        let commits = read_text(&text).map_err(D::Error::custom)?;
-        Ok(Self(Some(Text { commits, bytes: text.len() })))
+        Ok(Self(Option::<String>::deserialize(deserializer)?.map(|text| Text::read(&text)).transpose()))
     }
 }
 
-impl Row for Within {
-    fn size(&self) -> usize {
-        0
+impl Text {
+    fn read(text: &str) -> Result<Self, String> {
+        let commits = match serde_json::from_str::<Vec<StoredCommit>>(text) {
+            Ok(commits) => commits.into_iter().map(StoredCommit::checked).collect::<Result<_, _>>()?,
+            Err(error) => {
+                return Err(serde_json::from_str(text).ok().and_then(no_commit).unwrap_or(error.to_string()));
+            }
+        };
+        Ok(Self { commits, bytes: text.len() })
     }
 }
 
-fn read_text(text: &str) -> Result<Vec<StoredCommit>, String> {
-    match serde_json::from_str::<Vec<StoredCommit>>(text) {
-        Ok(commits) => commits.into_iter().map(StoredCommit::checked).collect(),
-        Err(error) => {
-            let rows: Vec<Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-            let named = rows.into_iter().find_map(|row| StoredCommit::read(row).err());
-            Err(named.unwrap_or_else(|| error.to_string()))
-        }
-    }
+/// Names the first document that is not a commit.
+fn no_commit(documents: Vec<Value>) -> Option<String> {
+    documents.into_iter().find_map(|document| StoredCommit::read(document).err())
 }
 
 impl Pool {
@@ -59,18 +49,15 @@ impl Pool {
     /// # Errors
     /// Also when a document is not a commit: the message has its id.
     pub(super) async fn commits(&self, command: Command) -> Result<Vec<StoredCommit>, QueryError> {
-        let unread = match self.rows_within::<StoredCommit>(command.clone(), usize::MAX).await {
+        match self.rows_as::<StoredCommit>(command.clone()).await {
             Ok(commits) => {
-                let commits = commits.unwrap_or_default().into_iter().map(StoredCommit::checked);
-                return commits.collect::<Result<_, _>>().map_err(QueryError::wrong);
+                let commits = commits.into_iter().map(StoredCommit::checked);
+                commits.collect::<Result<_, _>>().map_err(QueryError::wrong)
             }
-            Err(error) if error.kind == QueryErrorKind::Unread => error,
-            Err(error) => return Err(error),
-        };
-        let rows: Vec<Value> = self.rows_within(command, usize::MAX).await?.unwrap_or_default();
-        match rows.into_iter().find_map(|row| StoredCommit::read(row).err()) {
-            Some(named) => Err(QueryError::wrong(named)),
-            None => Err(unread),
+            Err(unread) if unread.kind == QueryErrorKind::Unread => {
+                Err(no_commit(self.rows(command).await?).map_or(unread, QueryError::wrong))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -92,10 +79,9 @@ impl Pool {
             let too_much = term(Term::Gt, [term(Term::Count, [text.clone()]), json(budget)]);
             term(Term::Branch, [too_much, json(Value::Null), text])
         });
-        match self.rows_within::<Within>(within, usize::MAX).await {
-            Ok(texts) => Ok(texts.and_then(|mut texts| texts.pop()).and_then(|Within(text)| text)),
-            Err(error) if error.kind == QueryErrorKind::Unread => Err(QueryError::wrong(error.message)),
-            Err(error) => Err(error),
+        match self.rows_as::<Sent>(within).await?.pop() {
+            Some(Sent(text)) => text.map_err(QueryError::wrong),
+            None => Ok(None),
         }
     }
 }

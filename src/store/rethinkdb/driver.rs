@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use reql::cmd::connect;
 use reql::{Availability, Command, Driver, Error, Runtime, Session, r};
 use serde::de::DeserializeOwned;
@@ -81,16 +81,15 @@ impl Pool {
 
     /// Runs `command` and gives all its rows.
     pub(super) async fn rows(&self, command: Command) -> Result<Vec<Value>, QueryError> {
-        let rows = self.rows_within(command, usize::MAX).await?;
-        Ok(rows.unwrap_or_default())
+        self.rows_as(command).await
     }
 
-    /// Runs `command` and gives all its rows, or none of them where they are over about `budget` bytes.
-    pub(super) async fn rows_within<T: Row>(
-        &self,
-        command: Command,
-        budget: usize,
-    ) -> Result<Option<Vec<T>>, QueryError> {
+    /// Runs `command` and gives all its rows as what is asked for. The driver reads them into that; into values first,
+    /// and from those into something else, would build them twice more.
+    pub(super) async fn rows_as<T>(&self, command: Command) -> Result<Vec<T>, QueryError>
+    where
+        T: DeserializeOwned + Send + Unpin + 'static,
+    {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let (pool, server) = (Arc::clone(&self.idle), self.server.clone());
@@ -101,13 +100,9 @@ impl Pool {
                 Some(session) => session,
                 None => open(&server).await?,
             };
-            let outcome = timeout(QUERY, collect(command, &session, budget)).await;
+            let outcome = timeout(QUERY, command.run::<_, T>(&session).try_collect()).await;
             let (rows, reusable) = match outcome {
-                // Stopped half-way, the server still holds the rest for this session.
-                Ok(Ok(rows)) => {
-                    let whole = rows.is_some();
-                    (Ok(rows), whole)
-                }
+                Ok(Ok(rows)) => (Ok(rows), true),
                 Ok(Err(error)) => {
                     let answered = matches!(error, Error::Runtime(_));
                     if !answered {
@@ -197,49 +192,6 @@ async fn open(server: &Server) -> Result<Session, QueryError> {
             _ => away(server, &error.to_string()),
         }),
         Err(_) => Err(away(server, &format!("no connection within {CONNECT:?}"))),
-    }
-}
-
-async fn collect<T: Row>(
-    command: Command,
-    session: &Session,
-    budget: usize,
-) -> Result<Option<Vec<T>>, Error> {
-    let (mut all, mut bytes) = (Vec::new(), 0);
-    let mut rows = command.run::<_, T>(session);
-    while let Some(row) = rows.next().await {
-        let row = row?;
-        bytes += row.size();
-        if bytes > budget {
-            return Ok(None);
-        }
-        all.push(row);
-    }
-    Ok(Some(all))
-}
-
-/// What a query gives. The driver reads rows into what is asked for; into values first, and from those into
-/// something else, would build them twice.
-pub(super) trait Row: DeserializeOwned + Send + Unpin + 'static {
-    /// About how many bytes it takes.
-    fn size(&self) -> usize;
-}
-
-impl Row for Value {
-    fn size(&self) -> usize {
-        size(self)
-    }
-}
-
-/// About how many bytes a value takes.
-pub(super) fn size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 16,
-        Value::String(text) => 24 + text.len(),
-        Value::Array(items) => 24 + items.iter().map(size).sum::<usize>(),
-        Value::Object(fields) => {
-            24 + fields.iter().map(|(key, field)| 24 + key.len() + size(field)).sum::<usize>()
-        }
     }
 }
 
