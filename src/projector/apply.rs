@@ -11,6 +11,7 @@ use super::batch::BatchSize;
 use super::failure::FailedEvent;
 use super::parked::Fence;
 use super::sessions::Sessions;
+use super::upkeep::Upkeep;
 use super::{Config, Failure};
 use crate::event::Position;
 use crate::fault;
@@ -47,6 +48,7 @@ pub(super) struct Applier {
     pub(super) on_error: OnError,
     pub(super) config: Config,
     pub(super) batch: BatchSize,
+    pub(super) upkeep: Upkeep,
     /// How often this batch was tried again.
     pub(super) again: u32,
     pub(super) measure: Arc<ProjectionMeasure>,
@@ -89,7 +91,12 @@ impl Applier {
     ) -> Result<Step, sqlx::Error> {
         let step = self.try_step(checkpoint, last, shutdown).await;
         match &step {
-            Ok(Step::Moved { to, .. }) => self.measure.events.add(to.0.saturating_sub(checkpoint.0)),
+            Ok(Step::Moved { to, head }) => {
+                self.measure.events.add(to.0.saturating_sub(checkpoint.0));
+                if to < head {
+                    self.vacuum_where_due(shutdown).await;
+                }
+            }
             Ok(Step::Again) => self.measure.retries.one(),
             Ok(Step::Fenced | Step::Failed(_)) | Err(_) => {}
         }

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use super::halvings::Halvings;
+
 /// A batch size that adapts: towards a time when batches succeed, and by halving when one fails, until
 /// the one event that fails stands alone. What a batch costs whatever its size, a slow commit or a long way,
-/// does not count: smaller ones would cost it more often.
+/// does not count: smaller ones would cost it more often. And smaller than that, where an event takes less time so.
 #[derive(Debug, Clone)]
 pub(super) struct BatchSize {
+    /// How many fit.
     events: u64,
     most: u64,
     target: Duration,
     cost: Cost,
+    halvings: Halvings,
 }
 
 /// Seconds against events, as a line through the batches of late.
@@ -50,11 +54,11 @@ impl Cost {
 impl BatchSize {
     pub(super) fn new(most: u32, target: Duration) -> Self {
         let most = u64::from(most.max(1));
-        Self { events: most.min(500), most, target, cost: Cost::default() }
+        Self { events: most.min(500), most, target, cost: Cost::default(), halvings: Halvings::default() }
     }
 
     pub(super) fn get(&self) -> u64 {
-        self.events
+        (self.events >> self.halvings.get()).max(1)
     }
 
     /// A batch of `events` took `time`.
@@ -65,20 +69,25 @@ impl BatchSize {
         reason = "an estimate"
     )]
     pub(super) fn took(&mut self, events: u64, time: Duration) {
+        let seconds = time.as_secs_f64();
+        let (was_full, fitted) = (events == self.get(), self.events);
         // A batch that was not full says nothing about how many would fit.
-        if events < self.events && time < self.target {
-            return;
+        if events >= self.events || time >= self.target {
+            let of_the_events = seconds - self.cost.add(events as f64, seconds);
+            let factor = self.target.as_secs_f64() / of_the_events.max(1e-6);
+            let fitting = events as f64 * factor.clamp(0.5, 2.0);
+            self.events = (fitting as u64).clamp(1, self.most);
         }
-        let time = time.as_secs_f64();
-        let of_the_events = time - self.cost.add(events as f64, time);
-        let factor = self.target.as_secs_f64() / of_the_events.max(1e-6);
-        let fitting = events as f64 * factor.clamp(0.5, 2.0);
-        self.events = (fitting as u64).clamp(1, self.most);
+        // While it grows or shrinks, sizes have little to do with those before.
+        if was_full && self.events.abs_diff(fitted) <= fitted / 5 {
+            self.halvings.took(seconds / events as f64);
+        }
     }
 
     /// A batch of `events` failed in a handler. Whether that was one event, and so the one that fails.
     pub(super) fn failed(&mut self, events: u64) -> bool {
         self.events = (events / 2).max(1);
+        self.halvings = Halvings::default();
         events <= 1
     }
 }

@@ -111,6 +111,7 @@ impl Projector {
         let feeder = |aside: Aside, shutdown: Shutdown| Feeder {
             applier: self.applier(aside.generation, Some(&aside.fingerprint)),
             aside,
+            analyzed: false,
             live: record.generation,
             keep_old: self.settings.rebuild.keep_old,
             pace: self.pace.clone(),

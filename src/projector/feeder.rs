@@ -26,6 +26,8 @@ const REPORT: Duration = Duration::from_secs(1);
 pub(super) struct Feeder {
     pub(super) applier: Applier,
     pub(super) aside: Aside,
+    /// Whether PostgreSQL's planner has been told what is in its tables.
+    pub(super) analyzed: bool,
     /// The generation whose place it may take.
     pub(super) live: i64,
     /// How long the one that it replaces can be gone back to.
@@ -140,6 +142,9 @@ impl Feeder {
         )
         .await?;
         let Some((held,)) = row else { return Ok(true) };
+        if !std::mem::replace(&mut self.analyzed, true) {
+            self.applier.analyze(&mut self.shutdown).await;
+        }
         if held {
             if !std::mem::replace(&mut self.aside.held, true) {
                 info!(%checkpoint, "caught up, and held until somebody has looked");

@@ -14,6 +14,7 @@ mod compare;
 mod failure;
 mod feeder;
 mod feeders;
+mod halvings;
 mod pace;
 mod parked;
 mod plan;
@@ -24,6 +25,7 @@ mod run;
 mod sessions;
 mod state;
 mod upcaster_tests;
+mod upkeep;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ use super::feeders::Feeders;
 use super::rate::Rate;
 use super::record::{Rebuild, Record, Wanted};
 use super::sessions::Sessions;
+use super::upkeep::Upkeep;
 use super::{Bell, FIRST_WAIT, Failure, LONGEST_WAIT, OnChange, Pace, Progress, Settings, State};
 use crate::backoff::Backoff;
 use crate::event::Position;
@@ -214,6 +215,7 @@ impl Projector {
             compiled: if is_ours { self.compiled.clone() } else { Compiled::default() },
             on_error: self.projection.on_error,
             batch: BatchSize::new(config.max_batch, config.batch_time),
+            upkeep: Upkeep::default(),
             config,
             again: 0,
             measure: Arc::clone(&self.measure),

@@ -44,6 +44,11 @@ async fn least_privilege() {
     project.ok(&["status"]);
     project.ok(&["audit"]);
     assert!(project.ok(&["operations"]).contains("rebuild"));
+    let daemon = project.daemon();
+    project.ok(&["rebuild", "orders", "--wait"]);
+    let known = "select reltuples from pg_class where oid = 'orders.orders'::regclass";
+    assert_eq!(project.value(known).await, "1", "its tables are looked after");
+    drop(daemon);
     assert_eq!(project.value("select count(*) from orders.orders").await, "1");
     assert_eq!(
         project.value("select nspowner::regrole from pg_namespace where nspname = 'orders'").await,

@@ -34,6 +34,8 @@ async fn swaps() {
     assert_eq!(project.rows("accounts.accounts").await, rows);
     let other = "select old <> 'accounts.accounts'::regclass::oid from public.seen";
     assert_eq!(project.value(other).await, "true", "other tables");
+    let known = "select reltuples from pg_class where oid = 'accounts.accounts'::regclass";
+    assert_eq!(project.value(known).await, "20", "the planner knows what is in them");
     // The old rows are fed on.
     append(&project, 3).await;
     for schema in ["accounts", "\"accounts@1\""] {

@@ -1,0 +1,75 @@
+//! Looking after the tables of a read model while many events are applied to it. Autovacuum looks once a minute: in
+//! that time a table of twenty rows that every event changes comes to a hundred megabytes of old versions, each of
+//! which whoever reads it has to pass over; and a table that was swapped in is read by plans that know nothing of it.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+use tracing::debug;
+
+use super::apply::Applier;
+use crate::postgres::{bounded, describe};
+use crate::shutdown::Shutdown;
+
+/// How often it is looked whether there is something to do.
+const LOOK: Duration = Duration::from_secs(1);
+/// After it took some time, so many times as long nothing is done.
+const REST: u32 = 20;
+
+/// When to look again.
+#[derive(Debug, Clone)]
+pub(super) struct Upkeep {
+    next: Instant,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self { next: Instant::now() + LOOK }
+    }
+}
+
+impl Applier {
+    /// Between two batches: vacuums the generation's tables that have more dead rows than autovacuum's rule allows
+    /// (with a thousand in place of its fifty), where it has not been looked for a while.
+    pub(super) async fn vacuum_where_due(&mut self, shutdown: &mut Shutdown) {
+        // Of several workers one is enough.
+        if self.upkeep.next > Instant::now() || self.share.unwrap_or(0) > 0 {
+            return;
+        }
+        let begun = Instant::now();
+        self.on_tables("vacuum (skip_locked)", "n_dead_tup > 1000 + n_live_tup / 5", shutdown).await;
+        self.upkeep.next = Instant::now() + LOOK.max(begun.elapsed() * REST);
+    }
+
+    /// Tells PostgreSQL's planner what is in the generation's tables, before anybody reads them.
+    pub(super) async fn analyze(&self, shutdown: &mut Shutdown) {
+        self.on_tables("analyze (skip_locked)", "true", shutdown).await;
+    }
+
+    /// Runs a command on those of the generation's tables of which a condition holds, in a session of its own. Where
+    /// that fails, is stopped or takes long, whoever applies events goes on: autovacuum is there, too.
+    async fn on_tables(&self, command: &str, which: &str, shutdown: &mut Shutdown) {
+        let tables = format!(
+            "select string_agg(format('%I.%I', schemaname, relname), ', ')
+               from pg_catalog.pg_stat_user_tables join projectord.generations g on g.schema_name = schemaname
+              where g.projection = $1 and g.generation = $2 and {which}"
+        );
+        let run = async {
+            let named: (Option<String>,) = sqlx::query_as(AssertSqlSafe(tables))
+                .bind(&self.projection)
+                .bind(self.generation)
+                .fetch_one(&self.pool)
+                .await?;
+            let (Some(tables),) = named else { return Ok(()) };
+            debug!(command, tables, "looking after tables");
+            let mut session = self.pool.connect_options().connect().await?;
+            session.execute(AssertSqlSafe(format!("{command} {tables}"))).await.map(drop)
+        };
+        tokio::select! {
+            done = bounded(run) => if let Err(error) = done {
+                debug!(command, error = %describe(&error), "left to autovacuum");
+            },
+            () = shutdown.requested() => {}
+        }
+    }
+}
