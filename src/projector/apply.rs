@@ -93,7 +93,8 @@ impl Applier {
         match &step {
             Ok(Step::Moved { to, head }) => {
                 self.measure.events.add(to.0.saturating_sub(checkpoint.0));
-                if to < head {
+                // Not where it follows live, and somebody waits for the next event.
+                if head.0.saturating_sub(to.0) > self.batch.get() {
                     self.vacuum_where_due(shutdown).await;
                 }
             }

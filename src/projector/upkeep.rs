@@ -29,7 +29,7 @@ impl Default for Upkeep {
 }
 
 impl Applier {
-    /// Between two batches: vacuums the generation's tables that have more dead rows than autovacuum's rule allows
+    /// Between two batches of many: vacuums the generation's tables that have more dead rows than autovacuum's rule allows
     /// (with a thousand in place of its fifty), where it has not been looked for a while.
     pub(super) async fn vacuum_where_due(&mut self, shutdown: &mut Shutdown) {
         // Of several workers one is enough.
