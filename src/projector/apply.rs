@@ -27,6 +27,8 @@ use crate::spans;
 const LOOK_FOR_BATCH: Duration = Duration::from_secs(4);
 /// How often a batch is tried again after a deadlock or the like before that counts as an error.
 const MOST_AGAIN: u32 = 20;
+/// Where so many events are left, nobody waits for the next one.
+const MANY: u64 = 1000;
 /// Of rows that were made by Rust that has changed.
 const GONE: &str = "these rows were made by another revision of its code, which is not in this program";
 /// The longest wait before that.
@@ -93,8 +95,7 @@ impl Applier {
         match &step {
             Ok(Step::Moved { to, head }) => {
                 self.measure.events.add(to.0.saturating_sub(checkpoint.0));
-                // Not where it follows live, and somebody waits for the next event.
-                if head.0.saturating_sub(to.0) > self.batch.get() {
+                if head.0.saturating_sub(to.0) > self.batch.get().max(MANY) {
                     self.vacuum_where_due(shutdown).await;
                 }
             }

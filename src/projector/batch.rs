@@ -6,7 +6,7 @@ use super::halvings::Halvings;
 
 /// A batch size that adapts: towards a time when batches succeed, and by halving when one fails, until
 /// the one event that fails stands alone. What a batch costs whatever its size, a slow commit or a long way,
-/// does not count: smaller ones would cost it more often. And smaller than that, where an event takes less time so.
+/// does not count: smaller ones would cost it more often. What fits is halved where an event takes less time so.
 #[derive(Debug, Clone)]
 pub(super) struct BatchSize {
     /// How many fit.
@@ -78,8 +78,10 @@ impl BatchSize {
             let fitting = events as f64 * factor.clamp(0.5, 2.0);
             self.events = (fitting as u64).clamp(1, self.most);
         }
-        // While it grows or shrinks, sizes have little to do with those before.
-        if was_full && self.events.abs_diff(fitted) <= fitted / 5 {
+        if self.events.abs_diff(fitted) > fitted / 5 {
+            // Its halves have little to do with those before.
+            self.halvings = Halvings::default();
+        } else if was_full {
             self.halvings.took(seconds / events as f64);
         }
     }
@@ -107,8 +109,10 @@ mod tests {
         assert!((4_000..=6_000).contains(&size.get()), "{}", size.get());
         size.took(3, Duration::from_millis(1));
         assert!(size.get() >= 4_000, "a short batch does not shrink it");
-        size.took(10_000, Duration::from_secs(100));
-        assert!(size.get() >= 1);
+        for _ in 0..20 {
+            size.took(size.get(), Duration::from_secs(100 * size.get()));
+        }
+        assert!((1..10).contains(&size.events), "{size:?}");
     }
 
     #[test]
@@ -118,13 +122,39 @@ mod tests {
             let events = size.get();
             size.took(events, Duration::from_millis(500) + Duration::from_micros(20 * events));
         }
-        assert!(size.get() > 4_000, "{}", size.get());
+        assert!(size.events > 4_000, "{size:?}");
         // The way is short again, and the handlers are slow: 1 ms an event.
         for _ in 0..20 {
             let events = size.get();
             size.took(events, Duration::from_millis(events));
         }
-        assert!((150..=350).contains(&size.get()), "{}", size.get());
+        assert!((150..=350).contains(&size.events), "{size:?}");
+    }
+
+    #[test]
+    fn it_finds_the_size_at_which_an_event_takes_least() {
+        // 0.3 ms for each batch, and the more for each event the more were before it: least at 350 events.
+        let takes = |events: u64| Duration::from_nanos(300_000 + 6_000 * events + 12 * events * events / 5);
+        let mut size = BatchSize::new(5_000, Duration::from_millis(250));
+        let mut small = 0;
+        for _ in 0..100 {
+            let events = size.get();
+            size.took(events, takes(events));
+            small += u32::from(events <= 1_250);
+        }
+        assert!(small >= 80, "{small}: {size:?}");
+        // One that was held up is soon forgotten.
+        let events = size.get();
+        size.took(events, Duration::from_secs(1));
+        for _ in 0..20 {
+            let events = size.get();
+            size.took(events, takes(events));
+        }
+        assert!(size.events > 4_000 && size.get() >= 150, "{size:?}");
+        // And where one fails, what is halved is what was run.
+        let events = size.get();
+        assert!(!size.failed(events));
+        assert_eq!(size.get(), events / 2);
     }
 
     #[test]

@@ -95,6 +95,8 @@ impl Feeder {
                     checkpoint = to;
                     if checkpoint < head {
                         self.pace.rest(begun.elapsed(), &mut self.shutdown).await;
+                    } else if self.is_building() && !std::mem::replace(&mut self.analyzed, true) {
+                        self.applier.analyze(&mut self.shutdown).await;
                     } else {
                         let rang = self.control_bell.rang();
                         let due =
@@ -142,9 +144,6 @@ impl Feeder {
         )
         .await?;
         let Some((held,)) = row else { return Ok(true) };
-        if !std::mem::replace(&mut self.analyzed, true) {
-            self.applier.analyze(&mut self.shutdown).await;
-        }
         if held {
             if !std::mem::replace(&mut self.aside.held, true) {
                 info!(%checkpoint, "caught up, and held until somebody has looked");

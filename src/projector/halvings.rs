@@ -4,7 +4,8 @@
 
 /// The sizes that are tried: the whole, a half, and so on.
 const SIZES: usize = 5;
-/// One batch in so many is of a neighbouring size, to see whether that has become better.
+/// One batch in so many is of the size above or below in turn, where there is one, to see whether that has become
+/// better.
 const LOOK: u32 = 8;
 /// How much the last batch counts in what an event takes.
 const NEW: f64 = 0.4;
@@ -16,13 +17,13 @@ const WORTH_IT: f64 = 0.95;
 pub(super) struct Halvings {
     /// Seconds that an event takes, by the number of halvings; none before it was tried.
     seconds: [Option<f64>; SIZES],
-    /// Of the next batch.
+    /// How often the next batch is halved.
     next: usize,
     batches: u32,
 }
 
 impl Halvings {
-    /// Of the next batch.
+    /// How often the next batch is halved.
     pub(super) fn get(&self) -> usize {
         self.next
     }
@@ -45,7 +46,7 @@ impl Halvings {
         };
     }
 
-    /// The number that took least.
+    /// The least number than which no larger one takes less, by enough.
     fn best(&self) -> usize {
         let mut best = (0, f64::INFINITY);
         for (size, seconds) in self.seconds.iter().enumerate() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
+use tokio::sync::Semaphore;
 
 use crate::postgres::answers;
 
@@ -23,6 +24,7 @@ const ONE_IN: u32 = 10_000;
 pub struct Sessions {
     pool: PgPool,
     kept: Arc<Mutex<Vec<Kept>>>,
+    upkeep: Arc<Semaphore>,
 }
 
 /// A projection, and the number of its generation.
@@ -39,12 +41,17 @@ struct Kept {
 impl Sessions {
     /// Sessions of this pool, which lets others have some too.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, kept: Arc::default() }
+        Self { pool, kept: Arc::default(), upkeep: Arc::new(Semaphore::new(1)) }
     }
 
     /// Where they come from.
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Of all who look after tables, each in a session beside these, one may at a time.
+    pub(super) fn upkeep(&self) -> &Semaphore {
+        &self.upkeep
     }
 
     /// One that has worked on this generation, or one of the pool's, or anybody's.

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tracing::debug;
 
@@ -15,6 +16,8 @@ use crate::shutdown::Shutdown;
 const LOOK: Duration = Duration::from_secs(1);
 /// After it took some time, so many times as long nothing is done.
 const REST: u32 = 20;
+/// When PostgreSQL gives up: tables for which that is too short are left to autovacuum, which gives way to others.
+const LONGEST: &str = "5s";
 
 /// When to look again.
 #[derive(Debug, Clone)]
@@ -29,15 +32,18 @@ impl Default for Upkeep {
 }
 
 impl Applier {
-    /// Between two batches of many: vacuums the generation's tables that have more dead rows than autovacuum's rule allows
-    /// (with a thousand in place of its fifty), where it has not been looked for a while.
+    /// Between two batches of many: vacuums the generation's tables whose dead rows are more than a thousand and a
+    /// fifth of the others, where it has not been looked for a while and nobody else in this daemon is at it.
     pub(super) async fn vacuum_where_due(&mut self, shutdown: &mut Shutdown) {
-        // Of several workers one is enough.
-        if self.upkeep.next > Instant::now() || self.share.unwrap_or(0) > 0 {
+        if self.upkeep.next > Instant::now() {
             return;
         }
         let begun = Instant::now();
-        self.on_tables("vacuum (skip_locked)", "n_dead_tup > 1000 + n_live_tup / 5", shutdown).await;
+        if let Ok(_only_one) = self.sessions.upkeep().try_acquire() {
+            // To give back what is at the end of a table, it would have to be locked from readers, too.
+            let vacuum = "vacuum (skip_locked, truncate false)";
+            self.on_tables(vacuum, "n_dead_tup > 1000 + n_live_tup / 5", shutdown).await;
+        }
         self.upkeep.next = Instant::now() + LOOK.max(begun.elapsed() * REST);
     }
 
@@ -62,7 +68,8 @@ impl Applier {
                 .await?;
             let (Some(tables),) = named else { return Ok(()) };
             debug!(command, tables, "looking after tables");
-            let mut session = self.pool.connect_options().connect().await?;
+            let options = PgConnectOptions::clone(&self.pool.connect_options());
+            let mut session = options.options([("statement_timeout", LONGEST)]).connect().await?;
             session.execute(AssertSqlSafe(format!("{command} {tables}"))).await.map(drop)
         };
         tokio::select! {
