@@ -26,7 +26,7 @@ const REPORT: Duration = Duration::from_secs(1);
 pub(super) struct Feeder {
     pub(super) applier: Applier,
     pub(super) aside: Aside,
-    /// Whether PostgreSQL's planner has been told what is in its tables.
+    /// Whether it had caught up once, and PostgreSQL's planner was told what is in its tables.
     pub(super) analyzed: bool,
     /// The generation whose place it may take.
     pub(super) live: i64,
@@ -96,6 +96,7 @@ impl Feeder {
                     if checkpoint < head {
                         self.pace.rest(begun.elapsed(), &mut self.shutdown).await;
                     } else if self.is_building() && !std::mem::replace(&mut self.analyzed, true) {
+                        self.note_caught_up().await?;
                         self.applier.analyze(&mut self.shutdown).await;
                     } else {
                         let rang = self.control_bell.rang();
@@ -127,23 +128,27 @@ impl Feeder {
         self.aside.state == "building"
     }
 
-    /// It has everything that is in the log: takes the live one's place, unless it is held. Whether it did, or is
-    /// none of our business any more.
-    async fn caught_up(&mut self, checkpoint: Position) -> Result<bool, sqlx::Error> {
-        let Applier { pool, projection, generation, .. } = &self.applier;
-        let row: Option<(bool,)> = bounded(
+    /// When it first had everything that was in the log; whether it is held. None where it is not being built any more.
+    async fn note_caught_up(&self) -> Result<Option<bool>, sqlx::Error> {
+        let noted: Option<(bool,)> = bounded(
             sqlx::query_as(
                 "update projectord.generations
                     set caught_up_at = coalesce(caught_up_at, clock_timestamp())
                   where projection = $1 and generation = $2 and state = 'building'
                 returning held",
             )
-            .bind(projection)
-            .bind(generation)
-            .fetch_optional(pool),
+            .bind(&self.applier.projection)
+            .bind(self.applier.generation)
+            .fetch_optional(&self.applier.pool),
         )
         .await?;
-        let Some((held,)) = row else { return Ok(true) };
+        Ok(noted.map(|(held,)| held))
+    }
+
+    /// It has everything that is in the log: takes the live one's place, unless it is held. Whether it did, or is
+    /// none of our business any more.
+    async fn caught_up(&mut self, checkpoint: Position) -> Result<bool, sqlx::Error> {
+        let Some(held) = self.note_caught_up().await? else { return Ok(true) };
         if held {
             if !std::mem::replace(&mut self.aside.held, true) {
                 info!(%checkpoint, "caught up, and held until somebody has looked");
@@ -151,6 +156,7 @@ impl Feeder {
             return Ok(false);
         }
         fault::point("swap-before");
+        let Applier { projection, generation, .. } = &self.applier;
         // What is still to be caught up with holds up the live rows: in a session that has run these handlers.
         let mut session = self.applier.sessions.take((projection, *generation)).await?;
         let swap = sqlx::query_as("select projectord.swap($1, $2, $3, $4)")
