@@ -95,7 +95,7 @@ impl Applier {
         match &step {
             Ok(Step::Moved { to, head }) => {
                 self.measure.events.add(to.0.saturating_sub(checkpoint.0));
-                if head.0.saturating_sub(to.0) > self.batch.get().max(MANY) {
+                if head.0.saturating_sub(to.0) > MANY {
                     self.vacuum_where_due(shutdown).await;
                 }
             }

@@ -34,15 +34,12 @@ impl Halvings {
         *known = Some(known.map_or(seconds, |known| known + NEW * (seconds - known)));
         self.batches = self.batches.wrapping_add(1);
         let best = self.best();
-        let beside = [best + 1, best.saturating_sub(1)];
-        let untried = beside.into_iter().find(|&size| size < SIZES && self.seconds[size].is_none());
-        self.next = match untried {
-            Some(size) => size,
-            None if self.batches.is_multiple_of(LOOK) => {
-                let size = beside[usize::from(self.batches.is_multiple_of(2 * LOOK))];
-                size.min(SIZES - 1)
-            }
-            None => best,
+        let (larger, smaller) = (best.saturating_sub(1), (best + 1).min(SIZES - 1));
+        self.next = match self.batches % (2 * LOOK) {
+            _ if self.seconds[smaller].is_none() => smaller,
+            LOOK => smaller,
+            0 => larger,
+            _ => best,
         };
     }
 

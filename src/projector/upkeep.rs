@@ -39,7 +39,7 @@ impl Applier {
             return;
         }
         let begun = Instant::now();
-        if let Ok(_only_one) = self.sessions.upkeep().try_acquire() {
+        if self.sessions.upkeep().available_permits() > 0 {
             // To give back what is at the end of a table, it would have to be locked from readers, too.
             let vacuum = "vacuum (skip_locked, truncate false)";
             self.on_tables(vacuum, "n_dead_tup > 1000 + n_live_tup / 5", shutdown).await;
@@ -61,6 +61,7 @@ impl Applier {
               where g.projection = $1 and g.generation = $2 and {which}"
         );
         let run = async {
+            let _only_one = self.sessions.upkeep().acquire().await;
             let named: (Option<String>,) = sqlx::query_as(AssertSqlSafe(tables))
                 .bind(&self.projection)
                 .bind(self.generation)
