@@ -38,6 +38,8 @@ def told_twice(project: Project) -> None:
     project.caught_up()
     proxy.blackhole()
     daemon.term()
+    # Two signals of one kind are one to a process that has not seen the first.
+    until("it has seen the first one", lambda: "a second signal ends at once" in daemon.log(), 3)
     until("it drains", lambda: proxy.held_back > 0, 3)
     if daemon.alive():
         begun = time.monotonic()
@@ -72,8 +74,8 @@ def told_to_stop(project: Project) -> None:
     backlog = project.many(6_000, 100_000, 100_000) // 3
     project.writers.start(project.store_url(), "--writers", "16", "--appends", str(backlog), rate=100_000)
     project.writers.wait(within=900)
-    daemon = project.daemon()
     before = project.slowest()
+    daemon = project.daemon()
     until("it has begun with the backlog", lambda: project.slowest() > before, 30, every=0.005)
     code, seconds = daemon.stop()
     result.expect(code == 0 and seconds <= DRAINED, f"SIGTERM with backlog: {code} after {seconds:.1f} s")
