@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -62,19 +63,22 @@ pub(super) async fn wait(
     Ok(halted)
 }
 
-/// Waits until another daemon, one that lives (see `projectord.keep_leases`), owns ingest and follows the
-/// store live.
+/// Waits until another daemon owns ingest and follows the store live; and for its next heartbeat, since one that
+/// was killed a moment ago has said so too, and the server may not know yet that it is gone.
 async fn others_read_it(pool: &PgPool, daemon: Uuid) -> Result<(), sqlx::Error> {
+    let mut beats = HashMap::new();
     loop {
-        let live: Option<(bool,)> = sqlx::query_as(
-            "select s.state = 'live' from projectord.ingest_status s, projectord.leases l
-              where l.name = 'ingest' and l.owner <> $1
-                and not pg_try_advisory_xact_lock(hashtextextended(l.owner::text, 0))",
+        let live: Option<(Uuid, DateTime<Utc>)> = sqlx::query_as(
+            "select d.id, d.seen_at
+               from projectord.ingest_status s, projectord.leases l join projectord.daemons d on d.id = l.owner
+              where s.state = 'live' and l.name = 'ingest' and l.owner <> $1",
         )
         .bind(daemon)
         .fetch_optional(pool)
         .await?;
-        if live == Some((true,)) {
+        if let Some((owner, beat)) = live
+            && beats.insert(owner, beat).is_some_and(|before| before != beat)
+        {
             return Ok(());
         }
         tokio::time::sleep(LOOK).await;

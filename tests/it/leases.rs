@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use projectord::event::{Commit, NewEvent, StreamId};
-use projectord::store::{EventStore, ExpectedVersion, PostgresStore, Settings};
+use projectord::store::{EventStore, ExpectedVersion, PostgresStore, RethinkStore, Settings};
 
 use crate::support::{Project, rethink_trial, trial, until};
 
@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("leases::a_daemon_shows_its_presence_again_while_the_log_grows", shows_presence),
         rethink_trial("leases::ingest_is_taken_over_too", ingest_is_taken_over),
+        rethink_trial("leases::what_a_daemon_said_before_it_died_is_not_believed", last_words),
     ]
 }
 
@@ -208,4 +209,28 @@ async fn ingest_is_taken_over() {
     })
     .await;
     until_exact(&project, &["a"], Duration::from_secs(10)).await;
+}
+
+/// It follows the store live, so it said; it is gone, and the server does not know it yet.
+async fn last_words() {
+    let project = Project::on_rethinkdb().await;
+    project.ok(&["setup"]);
+    let url = project.store_url.as_ref().unwrap();
+    let store = RethinkStore::new(url.parse().unwrap(), Settings::default());
+    let commit = Commit::new("counter", vec![NewEvent::from_json("Counted", json!({"n": 1}))]);
+    store.append_to_stream(StreamId::random(), ExpectedVersion::NoStream, commit).await.unwrap();
+
+    let gone = StreamId::random().0;
+    let mut session = project.pool.acquire().await.unwrap();
+    for words in [
+        "select pg_advisory_lock(hashtextextended($1::text, 0))",
+        "insert into projectord.daemons (id, host, pid, version) values ($1, 'gone', 1, '0')",
+        "insert into projectord.leases (name, owner, epoch, expires_at)
+         values ('ingest', $1, 1, clock_timestamp() + interval '2 seconds')",
+        "update projectord.ingest_status set state = 'live' where $1 is not null",
+    ] {
+        sqlx::query(words).bind(gone).execute(&mut *session).await.unwrap();
+    }
+    project.ok(&["run", "--until-caught-up"]);
+    assert_eq!(project.value("select position from projectord.log_head").await, "1");
 }
