@@ -38,11 +38,9 @@ begin
 
     if in_order then
         insert into projectord.events
-        select head + nth, stream_id, stream_type, version, type, data, metadata, commit_id, recorded_at
-          from unnest(p_stream_ids, p_stream_types, p_versions, p_types, p_data, p_metadata,
-                      p_commit_ids, p_recorded_at)
-            with ordinality as b (stream_id, stream_type, version, type, data, metadata, commit_id,
-                                  recorded_at, nth);
+        select head + nth, p_stream_ids[nth], p_stream_types[nth], p_versions[nth], p_types[nth], p_data[nth],
+               p_metadata[nth], p_commit_ids[nth], p_recorded_at[nth]
+          from generate_series(1, cardinality(p_stream_ids)) as nth;
     else
         with batch as (
             select * from unnest(p_stream_ids, p_stream_types, p_versions, p_types, p_data, p_metadata,

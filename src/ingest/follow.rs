@@ -10,7 +10,7 @@ use super::run::Ingest;
 use super::window::batches;
 use crate::event::{StreamId, Version};
 use crate::fault;
-use crate::log::Batch;
+use crate::log::{Batch, Session};
 use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
 
 /// Places that are looked up at once.
@@ -159,15 +159,20 @@ impl Ingest {
 
     /// Adds commits to the log, about a batch at a time and each whole; how many events were new.
     async fn add(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
-        self.add_batches(batches(store, commits, self.config.batch_events)).await
+        let batches = batches(store, commits, self.config.batch_events);
+        self.add_batches(&mut self.log.session().await?, batches).await
     }
 
     /// Adds them one after the other; how many events were new.
-    pub(super) async fn add_batches(&self, batches: Vec<Batch>) -> Result<u64, IngestError> {
+    pub(super) async fn add_batches(
+        &self,
+        session: &mut Session,
+        batches: Vec<Batch>,
+    ) -> Result<u64, IngestError> {
         let mut all_added = 0;
         for batch in batches {
             let begun = Instant::now();
-            let added = self.log.add(batch).await?.events;
+            let added = session.add(batch).await?.events;
             self.measure.add.took(begun.elapsed());
             self.measure.batches.one();
             self.measure.events.add(added);

@@ -49,7 +49,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            batch_events: 3_000,
+            batch_events: 5_000,
             batch_bytes: 4 << 20,
             sweep_interval: Duration::from_secs(5),
             sweep_window: Duration::from_secs(30),

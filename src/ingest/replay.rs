@@ -13,6 +13,7 @@ use super::error::IngestError;
 use super::run::Ingest;
 use super::walk::{Step, Walk};
 use super::window::Window;
+use crate::log::Session;
 use crate::store::rethinkdb::{StoreId, Text};
 
 /// How far back a reading begins, so that clocks that disagree a little cost nothing. What they hide
@@ -70,9 +71,10 @@ impl Ingest {
             Ok::<(), IngestError>(())
         };
         let add = async {
+            let mut session = self.log.session().await?;
             let mut total = 0;
             while let Some(window) = windows.recv().await {
-                total += self.add_window(store, window).await?;
+                total += self.add_window(store, &mut session, window).await?;
             }
             Ok(total)
         };
@@ -83,9 +85,14 @@ impl Ingest {
         Ok(now)
     }
 
-    async fn add_window(&self, store: StoreId, window: Window) -> Result<u64, IngestError> {
+    async fn add_window(
+        &self,
+        store: StoreId,
+        session: &mut Session,
+        window: Window,
+    ) -> Result<u64, IngestError> {
         let begun = Instant::now();
-        let added = self.add_batches(window.batches).await?;
+        let added = self.add_batches(session, window.batches).await?;
         debug!(events = window.events, added, took = ?begun.elapsed(), "window added");
         if added < window.events {
             // Some were there already; or a clock ran back and a predecessor is in a later window.

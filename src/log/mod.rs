@@ -1,14 +1,15 @@
 //! The log: the PostgreSQL table `projectord.events`, every event in one order.
 
-mod append;
+mod add;
 mod batch;
 mod browse;
+mod lookup;
 mod page;
 
 use sqlx::PgPool;
 use uuid::Uuid;
 
-pub use append::{Added, ForeignStore};
+pub use add::{Added, ForeignStore, Session};
 pub use batch::Batch;
 pub use browse::{Found, From};
 pub use page::{Filter, LogEvent};

@@ -1,66 +1,13 @@
-//! Writing the log: only ingest does, and only here.
+//! What the log has, as ingest asks: of streams, of commits, of times.
 
 use chrono::{DateTime, Utc};
-use thiserror::Error;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Log;
-use super::batch::Batch;
 use crate::event::{CommitId, Position, StreamId, Version};
-use crate::postgres::{bounded, describe};
-use crate::spans;
-
-/// What adding a batch did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Added {
-    /// The log's head afterwards.
-    pub head: Position,
-    /// How many of the batch's events are new. Fewer than given: some were there, or wait for an
-    /// earlier version of their stream.
-    pub events: u64,
-}
-
-/// Why a batch was not added.
-#[derive(Debug, Error)]
-pub enum ForeignStore {
-    /// The log copies another store, or the store has lost what the log has. Somebody must decide.
-    #[error("{0}")]
-    Refused(String),
-    /// PostgreSQL could not be reached or refused.
-    #[error("{}", describe(.0))]
-    Postgres(sqlx::Error),
-}
-
-impl From<sqlx::Error> for ForeignStore {
-    fn from(error: sqlx::Error) -> Self {
-        match error.as_database_error().map(|error| (error.code(), error.message())) {
-            Some((Some(code), message)) if code == "PJ005" || code == "PJ006" => {
-                Self::Refused(message.to_owned())
-            }
-            _ => Self::Postgres(error),
-        }
-    }
-}
+use crate::postgres::bounded;
 
 impl Log {
-    /// Copies events of the store into the log, in the given order, as far as each continues its stream.
-    /// Safe to repeat with any of them.
-    ///
-    /// # Errors
-    /// [`ForeignStore::Refused`] when they are not of the store that this log copies.
-    pub async fn add(&self, batch: Batch) -> Result<Added, ForeignStore> {
-        let span = spans::ingest_batch(batch.events);
-        let arguments = batch.arguments.map_err(sqlx::Error::Encode)?;
-        let sql = "select head, added from projectord.ingest($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-        let (head, added): (i64, i64) = bounded(sqlx::query_as_with(sql, arguments).fetch_one(&self.pool))
-            .instrument(span.clone())
-            .await?;
-        span.record("head", head);
-        span.record("added", added);
-        Ok(Added { head: Position::from_sql(head), events: added.unsigned_abs() })
-    }
-
     /// How far each of these streams has come in the log, in the order given.
     ///
     /// # Errors
