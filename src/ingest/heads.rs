@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::debug;
@@ -11,6 +12,9 @@ use crate::store::rethinkdb::{Head, History};
 
 /// How many streams' heads wait at most, some 10 MB. What is beyond is left to the full pass.
 const WAITING: usize = 65_536;
+/// How long others are gathered after some were moved: a write for each round of following takes the store a tenth of
+/// its time.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Heads that are to be moved, each as far as it is known to go.
 #[derive(Debug, Default)]
@@ -43,9 +47,12 @@ impl Heads {
             let heads = self.take();
             if heads.is_empty() {
                 self.noted.notified().await;
-            } else if let Err(error) = history.move_heads(&heads).await {
+                continue;
+            }
+            if let Err(error) = history.move_heads(&heads).await {
                 debug!(%error, heads = heads.len(), "heads not moved on");
             }
+            tokio::time::sleep(GATHER).await;
         }
     }
 
