@@ -12,8 +12,8 @@ use crate::store::rethinkdb::{Head, History};
 
 /// How many streams' heads wait at most, some 10 MB. What is beyond is left to the full pass.
 const WAITING: usize = 65_536;
-/// How long others are gathered after some were moved: a write for each round of following takes the store a tenth of
-/// its time.
+/// How long others are gathered after some were moved: a write in each round of following is work for the store, while
+/// appends wait for it.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// Heads that are to be moved, each as far as it is known to go.
