@@ -55,14 +55,6 @@ pub struct Session {
 }
 
 impl Log {
-    /// Adds a batch, in whatever session there is; [`Session::add`] says how.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn add(&self, batch: Batch) -> Result<Added, ForeignStore> {
-        self.session().await?.add(batch).await
-    }
-
     /// A session to add batches in.
     ///
     /// # Errors

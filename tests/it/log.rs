@@ -44,7 +44,12 @@ fn event(stream: StreamId, version: u64) -> Event {
 
 async fn nothing_updates_or_deletes_an_event() {
     let (project, log) = new_log().await;
-    log.add(Batch::new(Uuid::new_v4(), &[event(StreamId::random(), 1)])).await.unwrap();
+    log.session()
+        .await
+        .unwrap()
+        .add(Batch::new(Uuid::new_v4(), &[event(StreamId::random(), 1)]))
+        .await
+        .unwrap();
     for sql in [
         "update projectord.events set data = '{}'",
         "delete from projectord.events",
@@ -71,7 +76,7 @@ async fn any_batches_in_any_order() {
         batch.sort_by_key(|event| (event.stream_id, event.version));
         batch.dedup_by_key(|event| (event.stream_id, event.version));
         fastrand::shuffle(&mut batch);
-        let added = log.add(Batch::new(store, &batch)).await.unwrap();
+        let added = log.session().await.unwrap().add(Batch::new(store, &batch)).await.unwrap();
         head += added.events;
         assert_eq!(added.head.0, head);
         if fastrand::u8(..) < 8 {
@@ -79,7 +84,7 @@ async fn any_batches_in_any_order() {
             let versions = log.versions(&streams).await.unwrap();
             let next = streams.iter().zip(versions).filter(|(_, version)| version.0 < 30);
             let next: Vec<Event> = next.map(|(stream, version)| event(*stream, version.0 + 1)).collect();
-            head += log.add(Batch::new(store, &next)).await.unwrap().events;
+            head += log.session().await.unwrap().add(Batch::new(store, &next)).await.unwrap().events;
         }
     }
     for (what, sql) in [
@@ -101,17 +106,17 @@ async fn any_batches_in_any_order() {
 async fn another_store_is_refused() {
     let (_project, log) = new_log().await;
     let stream = StreamId::random();
-    log.add(Batch::new(Uuid::new_v4(), &[event(stream, 1)])).await.unwrap();
-    let refused = log.add(Batch::new(Uuid::new_v4(), &[event(stream, 2)])).await;
+    log.session().await.unwrap().add(Batch::new(Uuid::new_v4(), &[event(stream, 1)])).await.unwrap();
+    let refused = log.session().await.unwrap().add(Batch::new(Uuid::new_v4(), &[event(stream, 2)])).await;
     assert!(matches!(refused, Err(ForeignStore::Refused(_))), "{refused:?}");
 }
 
 async fn another_commit_is_refused() {
     let (_project, log) = new_log().await;
     let (store, stream) = (Uuid::new_v4(), StreamId::random());
-    log.add(Batch::new(store, &[event(stream, 1)])).await.unwrap();
+    log.session().await.unwrap().add(Batch::new(store, &[event(stream, 1)])).await.unwrap();
     let other = Event { commit_id: CommitId::random(), ..event(stream, 1) };
-    let refused = log.add(Batch::new(store, &[other, event(stream, 2)])).await;
+    let refused = log.session().await.unwrap().add(Batch::new(store, &[other, event(stream, 2)])).await;
     assert!(matches!(refused, Err(ForeignStore::Refused(_))), "{refused:?}");
     assert_eq!(log.head().await.unwrap().0, 1);
 }
@@ -119,7 +124,7 @@ async fn another_commit_is_refused() {
 async fn takes_no_direct_appends() {
     let (project, log) = new_log().await;
     let stream = StreamId::random();
-    log.add(Batch::new(Uuid::new_v4(), &[event(stream, 1)])).await.unwrap();
+    log.session().await.unwrap().add(Batch::new(Uuid::new_v4(), &[event(stream, 1)])).await.unwrap();
     let output = project.run(&["append", &stream.to_string(), "Counted", "{}"]);
     assert_eq!(output.status.code(), Some(69));
     assert!(crate::support::text(&output.stderr).contains("copies the RethinkDB store"));

@@ -30,10 +30,10 @@ pub(super) async fn any_order() {
             let mut seen = BTreeSet::new();
             let once: Vec<Event> =
                 picked.into_iter().filter(|it| seen.insert((it.stream_id.0, it.version.0))).collect();
-            log.add(Batch::new(store, &once)).await.unwrap();
+            log.session().await.unwrap().add(Batch::new(store, &once)).await.unwrap();
             assert_dense(&project).await;
         }
-        log.add(Batch::new(store, &commits.concat())).await.unwrap();
+        log.session().await.unwrap().add(Batch::new(store, &commits.concat())).await.unwrap();
         assert_dense(&project).await;
         let total: usize = commits.iter().map(Vec::len).sum();
         assert_eq!(project.value("select count(*) from projectord.events").await, total.to_string());
