@@ -7,12 +7,9 @@ create table projectord.generations (
     -- can go back.
     state        text not null check (state in ('building', 'live', 'retired')),
     -- Where its tables are: the projection's own name while it is live, name@generation otherwise.
-    schema_name  name not null,
-    -- What it was built from: schema.sql, handlers and mapping; and each file's own digest.
+    schema_name  text not null,
+    -- What it was built from: schema.sql, handlers and mapping.
     fingerprint  text not null,
-    files        jsonb not null default '{}',
-    -- The event types that have a handler, as patterns of LIKE.
-    handles      text[] not null,
     checkpoint   bigint not null default 0 check (checkpoint >= 0),
     -- How many events the handlers have run on, and the sum of their digests modulo 2^62: in any order the
     -- same. Counted by the loop that runs the handlers, and compared with the log by `projectord audit`.
@@ -38,7 +35,8 @@ create table projectord.generations (
     events_per_second  double precision not null default 0,
     created_at   timestamptz not null default clock_timestamp(),
     primary key (projection, generation)
-) with (fillfactor = 50);
+-- Room for the versions of a checkpoint, in pages that few of them share.
+) with (fillfactor = 10);
 
 create unique index one_live_generation on projectord.generations (projection) where state = 'live';
 create unique index one_building_generation on projectord.generations (projection) where state = 'building';

@@ -210,11 +210,14 @@ async fn insert(
     beside: Option<Beside>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into projectord.generations
-                (projection, generation, state, schema_name, fingerprint, files, handles, owner, epoch, held, forced,
-                 seal, built_to)
-         select $1, $2, $3, case $3 when 'live' then $1 else $1 || '@' || $2 end, $4, $5, $6, $7, $8, $9, $10,
-                projectord.seal($2, 0, 0, 0), position from projectord.log_head",
+        "with build as (
+             insert into projectord.generations
+                    (projection, generation, state, schema_name, fingerprint, owner, epoch, held, forced, seal, built_to)
+             select $1, $2, $3, case $3 when 'live' then $1 else $1 || '@' || $2 end, $4, $7, $8, $9, $10,
+                    projectord.seal($2, 0, 0, 0), position from projectord.log_head
+             returning projection, generation)
+         insert into projectord.sources (projection, generation, files, handles)
+         select projection, generation, $5, $6 from build",
     )
     .bind(&projection.name)
     .bind(generation)

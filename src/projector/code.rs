@@ -80,7 +80,7 @@ impl Applier {
         limit: i64,
     ) -> Result<Begun, sqlx::Error> {
         let mut begun: Begun = sqlx::query_as(
-            "select new_checkpoint, head, schema_name::text, transaction
+            "select new_checkpoint, head, schema_name, transaction
                from projectord.begin_batch($1, $2, $3, $4, $5, $6)",
         )
         .bind(&self.projection)

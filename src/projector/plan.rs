@@ -50,8 +50,8 @@ impl Plan {
 pub async fn plan(connection: &mut PgConnection, projection: &Definition) -> Result<Plan, GenerationError> {
     let name = projection.name.as_str();
     let live: Option<(i64, Json<BTreeMap<String, String>>)> = sqlx::query_as(
-        "select p.generation, coalesce(g.files, '{}') from projectord.projections p
-           left join projectord.generations g on g.projection = p.name and g.generation = p.generation
+        "select p.generation, coalesce(o.files, '{}') from projectord.projections p
+           left join projectord.sources o on o.projection = p.name and o.generation = p.generation
           where p.name = $1",
     )
     .bind(name)

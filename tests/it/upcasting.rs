@@ -84,7 +84,8 @@ async fn changed() {
         project.until_value(currencies, wanted).await;
         project.until_value(generations, &format!("orders{} others1", nth + 2)).await;
     }
-    let files = "select string_agg(key, ' ') from projectord.generations g, jsonb_object_keys(g.files) key
+    let files = "select string_agg(key, ' ') from projectord.sources o join projectord.generations using (projection, generation),
+                       jsonb_object_keys(o.files) key
                   where projection = 'orders' and state = 'live' and key like '\\_upcasters%'";
     assert_eq!(project.value(files).await, "_upcasters/OrderCreated.sql");
 }

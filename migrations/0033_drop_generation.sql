@@ -3,7 +3,7 @@
 create function projectord.drop_generation(p_projection text, p_generation bigint) returns boolean
 language plpgsql as $$
 declare
-    gone name;
+    gone text;
 begin
     delete from projectord.generations g
      where g.projection = p_projection and g.generation = p_generation and g.state <> 'live'

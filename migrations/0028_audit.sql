@@ -14,8 +14,9 @@ create function projectord.audit() returns table (
     expected_digest  bigint
 ) language sql stable as $$
     with build as materialized (
-        select g.* from projectord.generations g
+        select g.*, o.handles from projectord.generations g
           join projectord.projections p on p.name = g.projection and p.generation = g.generation
+          join projectord.sources o on o.projection = g.projection and o.generation = g.generation
     ), segments as materialized (
         -- From a checkpoint to the next.
         select lag(b.checkpoint, 1, 0::bigint) over (order by b.checkpoint) as after, b.checkpoint as upto

@@ -3,8 +3,8 @@ create function projectord.batch_events(p_projection text, p_generation bigint, 
 returns setof projectord.events language sql stable as $$
     select e.*
       from projectord.events e
-      join projectord.generations g on g.projection = p_projection and g.generation = p_generation
-     where e.position > p_after and e.position <= p_to and e.type like any(g.handles)
+      join projectord.sources o on o.projection = p_projection and o.generation = p_generation
+     where e.position > p_after and e.position <= p_to and e.type like any(o.handles)
        and not exists (select from projectord.parked k
                         where k.projection = p_projection and k.generation = p_generation and k.position = e.position)
        and not exists (select from projectord.skipped s where s.projection = p_projection and s.position = e.position)

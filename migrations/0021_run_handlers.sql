@@ -8,14 +8,16 @@ create function projectord.run_handlers(
     p_skipped  bigint[],                 -- positions to leave out, or null
     p_share    integer default null,
     p_shares   integer default null
-) returns void language plpgsql as $$
+) returns bigint language plpgsql as $$
 declare
     -- Where the loop came to, how many events it ran on, and their digests.
     done bigint[];
     all_events bigint;
     all_digests bigint;
+    -- Assigned to, as `perform` would be a query of its own.
+    setting text;
 begin
-    perform set_config('search_path', quote_ident(p_build.schema_name) || ', pg_temp', true);
+    setting := set_config('search_path', quote_ident(p_build.schema_name) || ', pg_temp', true);
     execute format('select %I.projectord_apply($1, $2, $3, $4, $5, $6)', p_build.schema_name)
        into done using p_after, p_to, p_parked, p_skipped, p_share, p_shares;
     if done[1] is distinct from p_to then
@@ -36,5 +38,6 @@ begin
     end if;
     -- No flush to wait for: a crash takes rows and checkpoint together, and the log, which was flushed before, has the
     -- events to apply again.
-    perform set_config('synchronous_commit', 'off', true);
+    setting := set_config('synchronous_commit', 'off', true);
+    return p_build.checkpoint;
 end $$;

@@ -23,7 +23,7 @@ begin
     end if;
     new_checkpoint := least(p_after + p_limit, head);
     if new_checkpoint > p_after then
-        perform projectord.advance(
+        new_checkpoint := projectord.advance(
             projectord.fence(p_projection, p_generation, p_after, p_owner, p_epoch, p_share), new_checkpoint, p_share);
     end if;
 end $$;
