@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("projector::a_rebuild_never_drops_what_others_made_of_its_tables", refuses_dependants),
         trial("projector::paused_it_stands_still_and_resumed_it_goes_on", pause_and_resume),
         trial("projector::a_checkpoint_that_was_deleted_set_ahead_or_back_is_refused", checkpoint_changed),
+        trial("projector::a_checkpoint_is_a_short_row_however_many_files_there_are", short_row),
         trial("projector::a_handler_that_takes_too_long_is_cancelled_and_halts", statement_timeout),
         trial("projector::sigterm_ends_it_in_time_in_the_middle_of_a_backlog", sigterm_in_a_backlog),
     ]
@@ -458,6 +459,22 @@ async fn checkpoint_changed() {
         assert_audit_is_right(&project).await;
         project.ok(&["audit"]);
     }
+}
+
+/// Each batch writes it anew, and what an older state still needs of it fills its page.
+async fn short_row() {
+    let project = Project::new().await;
+    project.write("wide", "schema.sql", "create table seen (position bigint);");
+    for nth in 0..60 {
+        project.write("wide", &format!("Happened{nth}.sql"), "insert into seen values (event.position);");
+    }
+    project.ok(&["setup"]);
+    let _daemon = project.daemon();
+    project.until_state("wide", "live").await;
+    let row = "select pg_column_size(g) < 256 from projectord.generations g";
+    assert_eq!(project.value(row).await, "true");
+    let sources = "select cardinality(handles) from projectord.sources";
+    assert_eq!(project.value(sources).await, "60");
 }
 
 async fn statement_timeout() {
