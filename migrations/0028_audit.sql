@@ -16,7 +16,8 @@ create function projectord.audit() returns table (
     with build as materialized (
         select g.*, o.handles from projectord.generations g
           join projectord.projections p on p.name = g.projection and p.generation = g.generation
-          join projectord.sources o on o.projection = g.projection and o.generation = g.generation
+          -- Where that is missing, nothing is expected, which is not what was applied.
+          left join projectord.sources o on o.projection = g.projection and o.generation = g.generation
     ), segments as materialized (
         -- From a checkpoint to the next.
         select lag(b.checkpoint, 1, 0::bigint) over (order by b.checkpoint) as after, b.checkpoint as upto
