@@ -76,10 +76,19 @@ impl Sessions {
 
     /// Keeps it for the next batch, where enough are left for others.
     pub(super) fn keep(&self, session: PoolConnection<Postgres>, (projection, generation): Generation<'_>) {
-        if self.in_use() <= self.for_batches() && fastrand::u32(..ONE_IN) > 0 {
-            let (projection, used) = (projection.to_owned(), Instant::now());
-            self.change(|kept| kept.push(Kept { session, projection, generation, used }));
+        if fastrand::u32(..ONE_IN) == 0 {
+            return;
         }
+        let (projection, used) = (projection.to_owned(), Instant::now());
+        let kept = Kept { session, projection, generation, used };
+        // By our own count: the pool's is short of one for a moment whenever a session comes back to somebody who waits,
+        // and the last one kept would leave all others without.
+        let most = self.for_batches();
+        self.change(|all| {
+            if all.len() < most {
+                all.push(kept);
+            }
+        });
     }
 
     /// Gives those of a projection back to the pool; for when no batch of it will come for a while.
@@ -98,7 +107,7 @@ impl Sessions {
         change(&mut kept)
     }
 
-    /// Kept, or at work for anybody.
+    /// Kept, or at work for anybody; may be none for a moment when it is not.
     fn in_use(&self) -> usize {
         (self.pool.size() as usize).saturating_sub(self.pool.num_idle())
     }
