@@ -1,7 +1,8 @@
 //! `make bench`: how fast, beside the same work done by hand in the same run on the same machine.
 //!
-//! Servers flush to disk as real ones do. Without RethinkDB, or without the bank's event log in
-//! `../shared/data`, what needs them is left out and named.
+//! Servers flush to disk as real ones do, and each path has new ones: what the one before it has left behind would be
+//! measured with it. Without RethinkDB, or without the bank's event log in `../shared/data`, what needs them is left out
+//! and named.
 
 mod append;
 mod bank;
@@ -29,45 +30,44 @@ async fn main() {
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
     let mut report = Report::default();
-    let servers = Servers::start(&mut report).await;
     let bank = bank::load(&mut report);
     if wanted("append") {
-        append::run(&servers, &mut report).await;
+        append::run(&Servers::start(&mut report).await, &mut report).await;
     }
     if wanted("load") {
-        load::run(&servers, &mut report).await;
+        load::run(&Servers::start(&mut report).await, &mut report).await;
     }
     if let Some(bank) = &bank {
         if wanted("ingest") {
-            ingest::run(&servers, bank, &mut report).await;
+            ingest::run(&Servers::start(&mut report).await, bank, &mut report).await;
         }
         if wanted("replay") {
-            replay::run(&servers, bank, &mut report).await;
+            replay::run(&Servers::start(&mut report).await, bank, &mut report).await;
         }
         if wanted("rebuild") {
-            rebuild::run(&servers, bank, &mut report).await;
+            rebuild::run(&Servers::start(&mut report).await, bank, &mut report).await;
         }
         if wanted("shapes") {
-            shapes::run(&servers, bank, &mut report).await;
+            shapes::run(&Servers::start(&mut report).await, bank, &mut report).await;
         }
     }
     if wanted("swaps") {
-        swaps::run(&servers, &mut report).await;
+        swaps::run(&Servers::start(&mut report).await, &mut report).await;
     }
     if wanted("flood") {
-        flood::run(&servers, &mut report).await;
+        flood::run(&Servers::start(&mut report).await, &mut report).await;
     }
     if wanted("latency") {
-        latency::run(&servers, &mut report).await;
+        latency::run(&Servers::start(&mut report).await, &mut report).await;
     }
     if wanted("fan_out") {
-        fan_out::run(&servers, &mut report).await;
+        fan_out::run(&Servers::start(&mut report).await, &mut report).await;
     }
     if wanted("idle") {
-        idle::run(&servers, &mut report).await;
+        idle::run(&Servers::start(&mut report).await, &mut report).await;
     }
     if wanted("growth") {
-        growth::run(&servers, &mut report).await;
+        growth::run(&Servers::start(&mut report).await, &mut report).await;
     }
     report.print();
 }

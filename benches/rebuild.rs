@@ -1,5 +1,6 @@
 //! Rebuilds beside the live rows: by one worker and by two, beside the same loop by hand; and what comparing the
-//! rows takes. How much two workers can gain is shown by two loops by hand that share no table.
+//! rows takes. How much two workers can gain is shown by two loops by hand that share no table, and by two that share
+//! the streams of one.
 
 use std::process::Command;
 use std::time::Instant;
@@ -22,8 +23,9 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
     migrate(&pool).await.expect("migrate");
     fill(&pool, bank).await;
     let events = i64::try_from(bank.len()).expect("a count");
-    let (mut by_hand, mut by_two, mut rates, mut verify) = (0.0, 0.0, [0.0; 2], 0.0);
+    let (mut by_hand, mut by_two, mut by_halves, mut rates, mut verify) = (0.0, 0.0, 0.0, [0.0; 2], 0.0);
     for _ in 0..ROUNDS {
+        by_halves += halves_by_hand(&pool, events).await / f64::from(ROUNDS);
         by_hand += loop_by_hand(&pool, "by_hand", events).await / f64::from(ROUNDS);
         let (one, other) =
             tokio::join!(loop_by_hand(&pool, "by_hand", events), loop_by_hand(&pool, "by_hand_too", events));
@@ -46,7 +48,15 @@ pub async fn run(servers: &Servers, bank: &[BankEvent], report: &mut Report) {
     let [one, two] = rates;
     report.rate("rebuild, loans by stream, 1 worker", one, "the loop by hand", by_hand, Some(0.95));
     report.rate("two loops by hand, each into a table of its own", by_two, "one", by_hand, None);
-    report.rate("rebuild, loans by stream, 2 workers", two, "1 worker", one, Some(1.6));
+    report.rate(
+        "two loops by hand, each with half of the streams of one table",
+        by_halves,
+        "one",
+        by_hand,
+        None,
+    );
+    report.rate("rebuild, loans by stream, 2 workers", two, "1 worker", one, Some(1.7));
+    report.rate("rebuild, loans by stream, 2 workers", two, "the two halves by hand", by_halves, None);
     report.rate("rebuild, loans by stream, 2 workers", two, "the loop by hand", by_hand, Some(1.3));
     let share = 100.0 * verify / (events as f64 / two);
     report.value("comparing all rows, of the rebuild's time", share, "%", Some(20.0));
@@ -77,10 +87,28 @@ pub fn command(url: &str, arguments: &[&str]) -> String {
 
 /// Events a second by hand, into a new table in this schema.
 async fn loop_by_hand(pool: &PgPool, schema: &str, events: i64) -> f64 {
-    let tables = BY_HAND.replace("by_hand", schema);
-    sqlx::raw_sql(AssertSqlSafe(tables)).execute(pool).await.expect("by hand");
+    execute(pool, BY_HAND.replace("by_hand", schema)).await;
     let begun = Instant::now();
-    let call = format!("call {schema}.replay({events}, 5000)");
-    sqlx::raw_sql(AssertSqlSafe(call)).execute(pool).await.expect("by hand");
+    execute(pool, format!("call {schema}.replay({events}, 5000)")).await;
     events as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// The same by two at once, each with the streams of one of two shares, as the daemon would share them out.
+async fn halves_by_hand(pool: &PgPool, events: i64) -> f64 {
+    let (tables, procedure) = BY_HAND.split_once("create procedure by_hand.replay").expect("a procedure");
+    execute(pool, tables.to_owned()).await;
+    for share in 0..2 {
+        let own =
+            format!("and (uuid_hash_extended(stream_id, 0) & 1073741823) % 2 = {share} order by position");
+        let procedure = procedure.replace("order by position", &own);
+        execute(pool, format!("create procedure by_hand.share_{share}{procedure}")).await;
+    }
+    let call = |share| execute(pool, format!("call by_hand.share_{share}({events}, 5000)"));
+    let begun = Instant::now();
+    tokio::join!(call(0), call(1));
+    events as f64 / begun.elapsed().as_secs_f64()
+}
+
+async fn execute(pool: &PgPool, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.expect("by hand");
 }

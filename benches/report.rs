@@ -50,7 +50,10 @@ impl Report {
     }
 
     pub fn left_out(&mut self, what: impl Into<String>) {
-        self.left_out.push(what.into());
+        let what = what.into();
+        if !self.left_out.contains(&what) {
+            self.left_out.push(what);
+        }
     }
 
     pub fn print(&self) {

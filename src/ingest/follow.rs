@@ -1,184 +1,101 @@
-//! From an announcement to the log: the commits that were announced, and whatever is missing before them.
+//! Following the feed: what is announced is read while what was read before it is added, in the order in which it was
+//! announced.
 
-use std::collections::HashMap;
-use std::time::Instant;
+use tokio::sync::mpsc;
 
-use tracing::warn;
-
+use super::checks::Question;
 use super::error::IngestError;
 use super::run::Ingest;
-use super::window::batches;
-use crate::event::{StreamId, Version};
-use crate::fault;
-use crate::log::{Batch, Session};
-use crate::store::rethinkdb::{CommitKey, Head, StoreId, StoredCommit};
+use crate::store::rethinkdb::{CommitKey, Feed, QueryError, StoreId, StoredCommit};
 
-/// Places that are looked up at once.
-const PLACES: usize = 1_000;
-/// A stream that is further behind is read by range.
-const FAR: u64 = 16;
-/// How many versions a range spans.
-const SPAN: u64 = 2_000;
-
-/// What reading some places gave.
-#[derive(Debug, Default)]
-struct Fetched {
-    commits: usize,
-    events: u64,
-    /// How many of the events are new in the log.
-    added: u64,
+/// What is to be done to the log, in its turn.
+enum Work {
+    /// Commits that were announced: those of them that are durable are here.
+    Add { announced: Vec<CommitKey>, commits: Vec<StoredCommit> },
+    /// What comparing found missing.
+    Repair(Question),
 }
 
 impl Ingest {
-    /// Adds the announced commits, and those before them that the log lacks, and has their heads moved on.
-    /// What was announced and is not durable is not there.
-    pub(super) async fn follow(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
-        for announced in announced.chunks(PLACES) {
-            // As a rule each goes on where the log has its stream, and nobody needs to be asked where that is.
-            let places: Vec<_> = announced.iter().map(|key| (key.stream, key.first)).collect();
-            let fetched = self.fetch_places(store, &places).await?;
-            if fetched.commits < places.len() || fetched.added < fetched.events {
-                self.catch_up_some(store, announced).await?;
-            }
-        }
-        Ok(())
+    /// Follows the feed, and adds what comparing found missing.
+    pub(super) async fn hear(
+        &self,
+        store: StoreId,
+        feed: &mut Feed,
+        missing: &mut mpsc::Receiver<Question>,
+    ) -> Result<(), IngestError> {
+        let (turns, work) = mpsc::channel(1);
+        tokio::try_join!(self.keep_reading(feed, missing, turns), self.keep_adding(store, work)).map(drop)
     }
 
-    /// The same, for commits of which some may be in the log, and others may not go on where it has their streams.
-    pub(super) async fn catch_up(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
-        for announced in announced.chunks(PLACES) {
-            self.catch_up_some(store, announced).await?;
-        }
-        Ok(())
-    }
-
-    async fn catch_up_some(&self, store: StoreId, announced: &[CommitKey]) -> Result<(), IngestError> {
-        let mut streams: Vec<StreamId> = announced.iter().map(|key| key.stream).collect();
-        streams.sort_unstable();
-        streams.dedup();
+    /// Reads what is announced, until it is told to stop.
+    async fn keep_reading(
+        &self,
+        feed: &mut Feed,
+        missing: &mut mpsc::Receiver<Question>,
+        turns: mpsc::Sender<Work>,
+    ) -> Result<(), IngestError> {
+        let lost = |error: QueryError| IngestError::FeedLost(error.message);
+        let mut shutdown = self.shutdown.clone();
         loop {
-            let versions = self.log.versions(&streams).await?;
-            let in_log: HashMap<StreamId, Version> = streams.iter().copied().zip(versions).collect();
-            let behind: Vec<&CommitKey> =
-                announced.iter().filter(|key| key.last > in_log[&key.stream]).collect();
-            if behind.is_empty() {
-                return Ok(());
-            }
-            if self.fetch(store, &behind, &in_log).await? == 0 {
-                for key in behind {
-                    let (stream, version) = (key.stream, key.first);
-                    warn!(%stream, %version, "announced, and not found; it is looked for again by the sweep");
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return Ok(()),
+                Some(question) = missing.recv() => {
+                    // What is missing when everything announced is in the log was not announced.
+                    loop {
+                        let by_now = feed.by_now().map_err(lost)?;
+                        self.read_announced(&by_now.commits, &turns).await?;
+                        if by_now.all {
+                            break;
+                        }
+                        if shutdown.is_requested() {
+                            return Ok(());
+                        }
+                    }
+                    let _ = turns.send(Work::Repair(question)).await;
                 }
-                return Ok(());
+                heard = feed.heard() => self.read_announced(&heard.map_err(lost)?, &turns).await?,
             }
         }
     }
 
-    /// Adds what was announced and what comes next in its streams; how many events were new.
-    async fn fetch(
+    /// Reads what was announced and is durable. As a rule each commit goes on where the log has its stream, and nobody
+    /// needs to be asked where that is.
+    async fn read_announced(
         &self,
-        store: StoreId,
-        behind: &[&CommitKey],
-        in_log: &HashMap<StreamId, Version>,
-    ) -> Result<u64, IngestError> {
-        // The next place of each stream, since what lies between may not have been announced.
-        let next = |key: &&CommitKey| (key.stream, in_log[&key.stream].next());
-        let is_far = |key: &&&CommitKey| key.first.0 - in_log[&key.stream].0 > FAR;
-        let mut places: Vec<(StreamId, Version)> = behind.iter().map(next).collect();
-        places.extend(behind.iter().filter(|key| !is_far(key)).map(|key| (key.stream, key.first)));
-        places.sort_unstable();
-        places.dedup();
-        let mut added = self.fetch_places(store, &places).await?.added;
-        // One stream that is far behind at a time: its range alone may fill a batch.
-        if let Some(key) = behind.iter().find(is_far) {
-            let (stream, from) = next(key);
-            let commits = self.read_range(stream, from, key.last).await?;
-            added += self.add_durable(store, commits).await?;
+        mut announced: &[CommitKey],
+        turns: &mpsc::Sender<Work>,
+    ) -> Result<(), IngestError> {
+        while !announced.is_empty() {
+            let places: Vec<_> = announced.iter().map(|key| (key.stream, key.first)).collect();
+            let (asked, commits) = self.read_some(&places).await?;
+            let (these, others) = announced.split_at(asked);
+            // Whoever adds ends only with an error, and this with it.
+            let _ = turns.send(Work::Add { announced: these.to_vec(), commits }).await;
+            announced = others;
         }
-        Ok(added)
+        Ok(())
     }
 
-    /// Adds the commits that begin at these places, as far as they are there and continue their streams.
-    async fn fetch_places(
-        &self,
-        store: StoreId,
-        mut places: &[(StreamId, Version)],
-    ) -> Result<Fetched, IngestError> {
-        let mut fetched = Fetched::default();
-        while !places.is_empty() {
-            let (asked, commits) = self.read_some(places).await?;
-            fetched.commits += commits.len();
-            fetched.events += commits.iter().map(|commit| commit.events.len() as u64).sum::<u64>();
-            fetched.added += self.add_durable(store, commits).await?;
-            places = &places[asked..];
-        }
-        Ok(fetched)
-    }
-
-    /// Adds commits that a majority read has seen, and has their streams' heads moved on.
-    async fn add_durable(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
-        let heads: Vec<Head> = commits.iter().map(StoredCommit::head).collect();
-        let added = self.add(store, commits).await?;
-        self.heads.note(heads);
-        Ok(added)
-    }
-
-    /// The commits that begin at the first so many of these places, as many as fit a batch, and how many
-    /// places that were.
-    pub(super) async fn read_some(
-        &self,
-        places: &[(StreamId, Version)],
-    ) -> Result<(usize, Vec<StoredCommit>), IngestError> {
-        let mut asked = places.len().min(PLACES);
-        loop {
-            let budget = if asked <= 1 { usize::MAX } else { self.config.batch_bytes };
-            match self.history.beginning_at(&places[..asked], budget).await? {
-                Some(commits) => return Ok((asked, commits)),
-                None => asked = (asked / 4).max(1),
+    /// Adds what was read, and what is missing before it.
+    async fn keep_adding(&self, store: StoreId, mut work: mpsc::Receiver<Work>) -> Result<(), IngestError> {
+        while let Some(work) = work.recv().await {
+            match work {
+                Work::Add { announced, commits } => {
+                    let complete = commits.len() == announced.len();
+                    let events: usize = commits.iter().map(|commit| commit.events.len()).sum();
+                    let added = self.add_durable(store, commits).await?;
+                    if !complete || added < events as u64 {
+                        self.catch_up(store, &announced).await?;
+                    }
+                }
+                Work::Repair(Question { missing, answer }) => {
+                    self.repair(store, missing).await?;
+                    let _ = answer.send(());
+                }
             }
         }
-    }
-
-    /// Commits of one stream from `from` on, as many as fit a batch.
-    async fn read_range(
-        &self,
-        stream: StreamId,
-        from: Version,
-        last: Version,
-    ) -> Result<Vec<StoredCommit>, IngestError> {
-        let mut span = SPAN;
-        loop {
-            let to = Version(last.0.min(from.0 + span)).next();
-            let budget = if span == 0 { usize::MAX } else { self.config.batch_bytes };
-            match self.history.of_stream(stream, from, to, budget).await? {
-                Some(commits) => return Ok(commits),
-                None => span /= 4,
-            }
-        }
-    }
-
-    /// Adds commits to the log, about a batch at a time and each whole; how many events were new.
-    async fn add(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
-        let batches = batches(store, commits, self.config.batch_events);
-        self.add_batches(&mut self.log.session().await?, batches).await
-    }
-
-    /// Adds them one after the other; how many events were new.
-    pub(super) async fn add_batches(
-        &self,
-        session: &mut Session,
-        batches: Vec<Batch>,
-    ) -> Result<u64, IngestError> {
-        let mut all_added = 0;
-        for batch in batches {
-            let begun = Instant::now();
-            let added = session.add(batch).await?.events;
-            self.measure.add.took(begun.elapsed());
-            self.measure.batches.one();
-            self.measure.events.add(added);
-            all_added += added;
-            fault::point("ingest-added");
-        }
-        Ok(all_added)
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! whole store now and then. Reading is the same in all of these, and adding passes over what is there.
 
 mod audit;
+mod catch_up;
 mod checks;
 mod compare;
 mod error;

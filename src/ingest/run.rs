@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::checks::{Checks, Question};
+use super::checks::Checks;
 use super::error::IngestError;
 use super::heads::Heads;
 use super::status::{Progress, State, Status};
@@ -20,7 +20,7 @@ use crate::measure::IngestMeasure;
 use crate::sabotage::{Bug, has};
 use crate::shutdown::Shutdown;
 use crate::store::RethinkStore;
-use crate::store::rethinkdb::{Feed, History, QueryError, StoreId};
+use crate::store::rethinkdb::History;
 
 /// How often a refused store is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -132,39 +132,6 @@ impl Ingest {
         tokio::select! {
             ended = self.hear(store, &mut feed, &mut missing) => ended,
             error = Checks::begin(self, first_pass).keep_comparing(found) => Err(error),
-        }
-    }
-
-    /// Follows the feed, and adds what comparing found missing.
-    async fn hear(
-        &self,
-        store: StoreId,
-        feed: &mut Feed,
-        missing: &mut mpsc::Receiver<Question>,
-    ) -> Result<(), IngestError> {
-        let lost = |error: QueryError| IngestError::FeedLost(error.message);
-        let mut shutdown = self.shutdown.clone();
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.requested() => return Ok(()),
-                Some(Question { missing, answer }) = missing.recv() => {
-                    // What is missing when everything announced is in the log was not announced.
-                    loop {
-                        let by_now = feed.by_now().map_err(lost)?;
-                        self.follow(store, &by_now.commits).await?;
-                        if by_now.all {
-                            break;
-                        }
-                        if shutdown.is_requested() {
-                            return Ok(());
-                        }
-                    }
-                    self.repair(store, missing).await?;
-                    let _ = answer.send(());
-                }
-                heard = feed.heard() => self.follow(store, &heard.map_err(lost)?).await?,
-            }
         }
     }
 }

@@ -109,9 +109,11 @@ impl RethinkStore {
     }
 }
 
-/// The document of a commit after version `at`, with the server's time.
+/// The document of a commit after version `at`, with the server's time. Sent as one text: what is sent as an object is
+/// a program that makes it, a term for each of its fields.
 pub(super) fn new_row(stream: StreamId, at: Version, commit: &Commit) -> Command {
-    let document = json(StoredCommit::document(stream, at.next(), commit));
+    let text = StoredCommit::document(stream, at.next(), commit).to_string();
+    let document = term(Term::Json, [json(text)]);
     term(Term::Merge, [document, object([("recorded_at", r.now())])])
 }
 

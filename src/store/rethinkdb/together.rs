@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use reql::cmd::{Durability, ReadMode, ReturnChanges, insert};
+use reql::cmd::{Durability, ReadMode, insert};
 use reql::{Command, Func, r};
 use serde::Deserialize;
 use serde_json::Value;
@@ -92,16 +92,26 @@ fn row(append: &Append, before: Before) -> Command {
     term(Term::Branch, [present, document, json(Value::Null)])
 }
 
-/// Inserts the rows that are not null, and says which of them it inserted.
+/// Inserts the rows that are not null, and says which of them it inserted: as a rule all. Otherwise those that bear this
+/// query's time, as what an earlier try inserted does not; by a majority read, so that they are durable in any case.
 fn insert_present(rows: Command) -> Command {
     let present = Func::new(vec![3], term(Term::Ne, [Command::var(3), json(Value::Null)]));
-    let rows = term(Term::CoerceTo, [rows.filter(present), json("array")]);
-    let options =
-        insert::Options::default().durability(Durability::Hard).return_changes(ReturnChanges::Bool(true));
-    let changes =
-        or(field(events(ReadMode::Single).insert(r.args((rows, options))), "changes"), Value::Array(vec![]));
-    let new = || field(Command::var(4), "new_val");
-    let named = [field(new(), "id"), field(new(), "commit_id")];
-    let named = named.into_iter().fold(Command::new(Term::MakeArray), Command::with_arg);
-    object([("inserted", term(Term::CoerceTo, [changes.map(Func::new(vec![4], named)), json("array")]))])
+    let present = term(Term::CoerceTo, [rows.filter(present), json("array")]);
+    let hard = insert::Options::default().durability(Durability::Hard);
+    let inserted = bind(5, present, |rows| {
+        let inserted = field(events(ReadMode::Single).insert(r.args((rows.clone(), hard))), "inserted");
+        let all = term(Term::Eq, [inserted, term(Term::Count, [rows.clone()])]);
+        let keys = rows.clone().map(Func::new(vec![6], field(Command::var(6), "id")));
+        let there = term(Term::GetAll, [events(ReadMode::Majority), term(Term::Args, [keys])]);
+        let now = Func::new(vec![7], term(Term::Eq, [field(Command::var(7), "recorded_at"), r.now()]));
+        term(Term::Branch, [all, named(rows), named(there.filter(now))])
+    });
+    object([("inserted", inserted)])
+}
+
+/// Key and append of each row, as an array.
+fn named(rows: Command) -> Command {
+    let names = ["id", "commit_id"].map(|name| field(Command::var(4), name));
+    let names = term(Term::MakeArray, names);
+    term(Term::CoerceTo, [rows.map(Func::new(vec![4], names)), json("array")])
 }
