@@ -114,16 +114,16 @@ alerts: ## The alerts: what Prometheus makes of them, and when they fire
 	@.ci/alerts
 
 features: ## Each combination of features that somebody may build
-	cargo check --locked --quiet --no-default-features
-	cargo check --locked --quiet --no-default-features --features rethinkdb
-	cargo check --locked --quiet --no-default-features --features postgres
-	cargo check --locked --quiet --no-default-features --features rethinkdb,postgres
-	cargo check --locked --quiet --no-default-features --features testing
-	cargo check --locked --quiet
-	cargo check --locked --quiet --features failpoints
-	cargo check --locked --quiet --features otlp
-	cargo check --locked --quiet --no-default-features --features rethinkdb,postgres,sabotage
-	cargo check --locked --quiet --all-features
+	cargo clippy --locked --quiet --no-default-features -- -D warnings
+	cargo clippy --locked --quiet --no-default-features --features rethinkdb -- -D warnings
+	cargo clippy --locked --quiet --no-default-features --features postgres -- -D warnings
+	cargo clippy --locked --quiet --no-default-features --features rethinkdb,postgres -- -D warnings
+	cargo clippy --locked --quiet --no-default-features --features testing -- -D warnings
+	cargo clippy --locked --quiet -- -D warnings
+	cargo clippy --locked --quiet --features failpoints -- -D warnings
+	cargo clippy --locked --quiet --features otlp -- -D warnings
+	cargo clippy --locked --quiet --no-default-features --features rethinkdb,postgres,sabotage -- -D warnings
+	cargo clippy --locked --quiet --all-features -- -D warnings
 
 $(LINTERS)/ready: Makefile
 	@.ci/setup linters
