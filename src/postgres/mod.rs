@@ -6,7 +6,7 @@ mod options;
 
 pub use error::{Class, classify, describe, sqlstate};
 pub use migrate::{MigrateError, migrate, migrate_status};
-pub use options::{Options, UrlError, bounded, why};
 #[cfg(feature = "daemon")]
 pub(crate) use options::answers;
 pub(crate) use options::interval;
+pub use options::{Options, UrlError, bounded, why};
