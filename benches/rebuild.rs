@@ -98,8 +98,7 @@ async fn halves_by_hand(pool: &PgPool, events: i64) -> f64 {
     let (tables, procedure) = BY_HAND.split_once("create procedure by_hand.replay").expect("a procedure");
     execute(pool, tables.to_owned()).await;
     for share in 0..2 {
-        let own =
-            format!("and (uuid_hash_extended(stream_id, 0) & 1073741823) % 2 = {share} order by position");
+        let own = format!("and projectord.share_of(stream_id, 2) = {share} order by position");
         let procedure = procedure.replace("order by position", &own);
         execute(pool, format!("create procedure by_hand.share_{share}{procedure}")).await;
     }

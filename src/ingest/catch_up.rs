@@ -92,14 +92,16 @@ impl Ingest {
         Ok(added)
     }
 
-    /// Adds commits that a majority read has seen, and has their streams' heads moved on.
+    /// Adds commits that a majority read has seen, about a batch at a time and each whole, and has their streams' heads
+    /// moved on; how many events were new.
     pub(super) async fn add_durable(
         &self,
         store: StoreId,
         commits: Vec<StoredCommit>,
     ) -> Result<u64, IngestError> {
         let heads: Vec<Head> = commits.iter().map(StoredCommit::head).collect();
-        let added = self.add(store, commits).await?;
+        let batches = batches(store, commits, self.config.batch_events);
+        let added = self.add_batches(&mut self.log.session().await?, batches).await?;
         self.heads.note(heads);
         Ok(added)
     }
@@ -138,13 +140,7 @@ impl Ingest {
         }
     }
 
-    /// Adds commits to the log, about a batch at a time and each whole; how many events were new.
-    async fn add(&self, store: StoreId, commits: Vec<StoredCommit>) -> Result<u64, IngestError> {
-        let batches = batches(store, commits, self.config.batch_events);
-        self.add_batches(&mut self.log.session().await?, batches).await
-    }
-
-    /// Adds them one after the other; how many events were new.
+    /// Adds batches one after the other; how many events were new.
     pub(super) async fn add_batches(
         &self,
         session: &mut Session,
