@@ -111,6 +111,7 @@ impl Applier {
         last: Option<Position>,
         shutdown: &mut Shutdown,
     ) -> Result<Step, sqlx::Error> {
+        self.batch.halve_jointly(self.sessions.joint().halvings());
         let begun = Instant::now();
         let span = spans::batch(&self.projection, self.generation, checkpoint);
         let applied = self.apply(checkpoint, last).instrument(span.clone()).await;
@@ -122,7 +123,10 @@ impl Applier {
                 span.record("to", to.0);
                 self.again = 0;
                 if to > checkpoint {
-                    self.batch.took(to.0 - checkpoint.0, begun.elapsed());
+                    let events = to.0 - checkpoint.0;
+                    if self.batch.took(events, begun.elapsed()) {
+                        self.sessions.joint().full((&self.projection, self.generation), events);
+                    }
                     self.measure.batches.one();
                     self.measure.apply.took(begun.elapsed());
                 }

@@ -15,6 +15,8 @@ pub(super) struct BatchSize {
     target: Duration,
     cost: Cost,
     halvings: Halvings,
+    /// How often it is halved while others catch up, too, in place of its own.
+    joint: Option<usize>,
 }
 
 /// Seconds against events, as a line through the batches of late.
@@ -54,21 +56,27 @@ impl Cost {
 impl BatchSize {
     pub(super) fn new(most: u32, target: Duration) -> Self {
         let most = u64::from(most.max(1));
-        Self { events: most.min(500), most, target, cost: Cost::default(), halvings: Halvings::default() }
+        let (cost, halvings) = (Cost::default(), Halvings::default());
+        Self { events: most.min(500), most, target, cost, halvings, joint: None }
     }
 
     pub(super) fn get(&self) -> u64 {
-        (self.events >> self.halvings.get()).max(1)
+        (self.events >> self.joint.unwrap_or(self.halvings.get())).max(1)
     }
 
-    /// A batch of `events` took `time`.
+    /// The next batch is halved as often as suits all who catch up, where several do.
+    pub(super) fn halve_jointly(&mut self, joint: Option<usize>) {
+        self.joint = joint;
+    }
+
+    /// A batch of `events` took `time`. Whether it was as large as it may be.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "an estimate"
     )]
-    pub(super) fn took(&mut self, events: u64, time: Duration) {
+    pub(super) fn took(&mut self, events: u64, time: Duration) -> bool {
         let seconds = time.as_secs_f64();
         let (was_full, fitted) = (events == self.get(), self.events);
         // A batch that was not full says nothing about how many would fit.
@@ -81,9 +89,10 @@ impl BatchSize {
         if self.events.abs_diff(fitted) > fitted / 5 {
             // Its halves have little to do with those before.
             self.halvings = Halvings::default();
-        } else if was_full {
+        } else if was_full && self.joint.is_none() {
             self.halvings.took(seconds / events as f64);
         }
+        was_full
     }
 
     /// A batch of `events` failed in a handler. Whether that was one event, and so the one that fails.

@@ -15,6 +15,7 @@ mod failure;
 mod feeder;
 mod feeders;
 mod halvings;
+mod joint;
 mod pace;
 mod parked;
 mod plan;

@@ -9,6 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
 use tokio::sync::Semaphore;
 
+use super::joint::Joint;
 use crate::postgres::answers;
 
 /// One that has rested longer is asked whether it is still there before it is used again.
@@ -25,6 +26,7 @@ pub struct Sessions {
     pool: PgPool,
     kept: Arc<Mutex<Vec<Kept>>>,
     upkeep: Arc<Semaphore>,
+    joint: Joint,
 }
 
 /// A projection, and the number of its generation.
@@ -41,7 +43,7 @@ struct Kept {
 impl Sessions {
     /// Sessions of this pool, which lets others have some too.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, kept: Arc::default(), upkeep: Arc::new(Semaphore::new(1)) }
+        Self { pool, kept: Arc::default(), upkeep: Arc::new(Semaphore::new(1)), joint: Joint::default() }
     }
 
     /// Where they come from.
@@ -52,6 +54,11 @@ impl Sessions {
     /// Of all who look after tables, each in a session beside these, one may at a time.
     pub(super) fn upkeep(&self) -> &Semaphore {
         &self.upkeep
+    }
+
+    /// Of all who catch up at once, what they find out together.
+    pub(super) fn joint(&self) -> &Joint {
+        &self.joint
     }
 
     /// One that has worked on this generation, or one of the pool's, or anybody's.
