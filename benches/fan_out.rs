@@ -6,7 +6,7 @@ use projectord::postgres::migrate;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::report::Report;
-use crate::servers::{Servers, until};
+use crate::servers::{Others, Servers, until};
 
 const EVENTS: i64 = 20_000;
 
@@ -17,7 +17,7 @@ pub async fn run(servers: &Servers, report: &mut Report) {
         let (url, pool) = servers.database(&format!("fan_out_{projections}")).await;
         migrate(&pool).await.expect("migrate");
         // They are made first, so that what is measured is no start.
-        let folder = servers.projections(&format!("fan_out_{projections}"), projections, false);
+        let folder = servers.projections(&format!("fan_out_{projections}"), projections, Others::Alike);
         let daemon = servers.daemon(&url, None, &folder);
         let count = i64::try_from(projections).expect("a count");
         until(&pool, "select count(*) from projectord.projections where state = 'live'", count).await;

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use crate::by_hand;
 use crate::report::Report;
-use crate::servers::{Servers, until};
+use crate::servers::{Others, Servers, until};
 
 /// How long it is watched, and how long it is given to come to rest.
 const TIME: Duration = Duration::from_secs(20);
@@ -17,7 +17,7 @@ const PROJECTIONS: usize = 10;
 
 pub async fn run(servers: &Servers, report: &mut Report) {
     eprintln!("idle");
-    let folder = servers.projections("idle", PROJECTIONS, false);
+    let folder = servers.projections("idle", PROJECTIONS, Others::Alike);
     let (url, pool) = servers.database("idle_pg").await;
     PostgresStore::new(&url.parse().expect("a URL"), Settings::default()).setup().await.expect("setup");
     watch(servers, "PostgreSQL", &url, None, &folder, &pool, report).await;

@@ -1,5 +1,5 @@
 //! From an append's acknowledgement to the row that readers see: at several rates, with one projection and with ten,
-//! and beside one that is slow.
+//! beside one that is slow, and beside many that want other events.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use sqlx::postgres::PgListener;
 use tokio::sync::mpsc;
 
 use crate::report::{Report, percentile};
+use crate::servers::Others::{self, Alike, Seldom, Slow};
 use crate::servers::{Servers, until};
 
 /// Long enough for a sweep's whole window, and a few more.
@@ -22,19 +23,19 @@ struct Case {
     per_second: u32,
     seconds: u32,
     projections: usize,
-    /// Whether one more is there that takes 20 ms for each event.
-    slow: bool,
+    others: Others,
     /// The most that the 99th percentile should be, in milliseconds.
     aim: Option<f64>,
 }
 
-const CASES: [Case; 6] = [
-    Case { per_second: 50, seconds: 10, projections: 1, slow: false, aim: Some(25.0) },
-    Case { per_second: 500, seconds: 10, projections: 1, slow: false, aim: Some(25.0) },
-    Case { per_second: 2_000, seconds: 10, projections: 1, slow: false, aim: Some(50.0) },
-    Case { per_second: 500, seconds: LONG, projections: 10, slow: false, aim: Some(25.0) },
-    Case { per_second: 500, seconds: LONG, projections: 10, slow: true, aim: Some(25.0) },
-    Case { per_second: 50, seconds: 10, projections: 50, slow: false, aim: Some(50.0) },
+const CASES: [Case; 7] = [
+    Case { per_second: 50, seconds: 10, projections: 1, others: Alike, aim: Some(25.0) },
+    Case { per_second: 500, seconds: 10, projections: 1, others: Alike, aim: Some(25.0) },
+    Case { per_second: 2_000, seconds: 10, projections: 1, others: Alike, aim: Some(50.0) },
+    Case { per_second: 500, seconds: LONG, projections: 10, others: Alike, aim: Some(25.0) },
+    Case { per_second: 500, seconds: LONG, projections: 10, others: Slow, aim: Some(25.0) },
+    Case { per_second: 50, seconds: 10, projections: 50, others: Alike, aim: Some(50.0) },
+    Case { per_second: 500, seconds: 10, projections: 50, others: Seldom, aim: Some(25.0) },
 ];
 
 pub async fn run(servers: &Servers, report: &mut Report) {
@@ -66,11 +67,15 @@ async fn measure(
     store: impl EventStore + Clone + 'static,
     report: &mut Report,
 ) {
-    let slow = if case.slow { " and a slow one" } else { "" };
-    let what = format!("{}/s, {} projections{slow}, {name}", case.per_second, case.projections);
-    let folder = servers.projections(&format!("latency {what}"), case.projections, case.slow);
+    let others = match case.others {
+        Alike => "",
+        Slow => " and a slow one",
+        Seldom => " of which one wants the events",
+    };
+    let what = format!("{}/s, {} projections{others}, {name}", case.per_second, case.projections);
+    let folder = servers.projections(&format!("latency {what}"), case.projections, case.others);
     let daemon = servers.daemon(url, store_url, &folder);
-    let wanted = i64::try_from(case.projections).expect("a count") + i64::from(case.slow);
+    let wanted = i64::try_from(case.projections).expect("a count") + i64::from(case.others == Slow);
     until(pool, "select count(*) from projectord.projections where state = 'live'", wanted).await;
     if store_url.is_some() {
         until(pool, "select count(*) from projectord.ingest_status where state = 'live'", 1).await;

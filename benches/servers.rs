@@ -12,6 +12,17 @@ use tempfile::TempDir;
 
 use crate::report::Report;
 
+/// What stands beside the projection that is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Others like it.
+    Alike,
+    /// The same, and one more, which takes 20 ms for each event.
+    Slow,
+    /// Others that want events of another type.
+    Seldom,
+}
+
 pub struct Servers {
     postgres: PrivatePostgres,
     rethinkdb: Option<(String, Option<HeldServer>)>,
@@ -49,23 +60,24 @@ impl Servers {
         self.rethinkdb.as_ref().map(|(url, _)| format!("{url}/{name}"))
     }
 
-    /// A folder of so many projections, each with a row for each event `Measured`; `visible` announces its rows. With
-    /// `slow`, one more, which takes 20 ms for each.
-    pub fn projections(&self, name: &str, count: usize, slow: bool) -> String {
+    /// A folder of so many projections, each with a row for each event that it wants; `visible` wants `Measured`, and
+    /// announces its rows.
+    pub fn projections(&self, name: &str, count: usize, others: Others) -> String {
         let folder = self.folder.path().join(name.replace([' ', '/', ','], "_"));
-        let write = |projection: &str, more: &str| {
+        let write = |projection: &str, event_type: &str, more: &str| {
             let folder = folder.join(projection);
             std::fs::create_dir_all(&folder).expect("a folder");
             let schema = "create table visible (stream_id uuid primary key, version bigint not null);";
             let handler = format!("insert into visible values (event.stream_id, event.version); {more}");
             std::fs::write(folder.join("schema.sql"), schema).expect("a file");
-            std::fs::write(folder.join("Measured.sql"), handler).expect("a file");
+            std::fs::write(folder.join(event_type).with_extension("sql"), handler).expect("a file");
         };
+        let others_want = if others == Others::Seldom { "Seldom" } else { "Measured" };
         // Announced when the batch commits: that is when readers see the row.
-        write("visible", "perform pg_notify('visible', event.stream_id::text);");
-        (1..count).for_each(|nth| write(&format!("other_{nth}"), ""));
-        if slow {
-            write("slow", "perform pg_sleep(0.02);");
+        write("visible", "Measured", "perform pg_notify('visible', event.stream_id::text);");
+        (1..count).for_each(|nth| write(&format!("other_{nth}"), others_want, ""));
+        if others == Others::Slow {
+            write("slow", "Measured", "perform pg_sleep(0.02);");
         }
         folder.to_str().expect("a path in UTF-8").to_owned()
     }

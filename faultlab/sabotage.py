@@ -10,6 +10,7 @@ BUGS: Dict[str, Tuple[str, str]] = {
     "checkpoint-before": ("F08", "postgres"),
     "no-compare": ("F04", "rethinkdb"),
     "epoch-alone": ("F04", "rethinkdb"),
+    "wanted-passed": ("F08", "postgres"),
     "feed-payload": ("F19", "rethinkdb"),
     "overflow-ignored": ("F20B", "rethinkdb"),
     "no-reread": ("F20B", "rethinkdb"),

@@ -13,6 +13,8 @@ pub(crate) enum Bug {
     NoCompare,
     /// Only the epoch is compared, and a new owner goes on with the old one's.
     EpochAlone,
+    /// Events are passed over, whoever wants them.
+    WantedPassed,
     /// What the feed announces is taken before it is durable.
     FeedPayload,
     /// The row that says that the feed has dropped others is passed over.
@@ -51,6 +53,7 @@ static CHOSEN: std::sync::LazyLock<Option<Bug>> = std::sync::LazyLock::new(|| {
         "checkpoint-before" => Bug::CheckpointBefore,
         "no-compare" => Bug::NoCompare,
         "epoch-alone" => Bug::EpochAlone,
+        "wanted-passed" => Bug::WantedPassed,
         "feed-payload" => Bug::FeedPayload,
         "overflow-ignored" => Bug::OverflowIgnored,
         "no-reread" => Bug::NoReread,
@@ -88,6 +91,11 @@ pub(crate) async fn spoil(pool: &sqlx::PgPool) -> Result<(), sqlx::Error> {
             let claim = replace("claim", " or found_row.epoch = p_epoch and found_row.owner <> p_owner", "");
             replace("fence", fence, "and g.epoch = p_epoch for update") + &epoch + &claim
         }
+        Some(Bug::WantedPassed) => replace(
+            "pass_over",
+            "and not exists (select from unnest(types) it where it like any(o.handles))",
+            "and o.handles is not null",
+        ),
         Some(Bug::CheckpointAfter) => torn("", MOVE),
         Some(Bug::CheckpointBefore) => torn(MOVE, ""),
         _ => return Ok(()),

@@ -10,6 +10,7 @@ use tracing::{Instrument, warn};
 use super::batch::BatchSize;
 use super::failure::FailedEvent;
 use super::parked::Fence;
+use super::pass::Worth;
 use super::sessions::Sessions;
 use super::upkeep::Upkeep;
 use super::{Config, Failure};
@@ -51,6 +52,7 @@ pub(super) struct Applier {
     pub(super) config: Config,
     pub(super) batch: BatchSize,
     pub(super) upkeep: Upkeep,
+    pub(super) worth_asking: Worth,
     /// How often this batch was tried again.
     pub(super) again: u32,
     pub(super) measure: Arc<ProjectionMeasure>,
@@ -91,10 +93,14 @@ impl Applier {
         last: Option<Position>,
         shutdown: &mut Shutdown,
     ) -> Result<Step, sqlx::Error> {
-        let step = self.try_step(checkpoint, last, shutdown).await;
+        let step = match self.pass_over(checkpoint).await? {
+            Some(head) => Ok(Step::Moved { to: head, head }),
+            None => self.try_step(checkpoint, last, shutdown).await,
+        };
         match &step {
             Ok(Step::Moved { to, head }) => {
                 self.measure.events.add(to.0.saturating_sub(checkpoint.0));
+                self.worth_asking.caught_up = to == head;
                 if head.0.saturating_sub(to.0) > MANY {
                     self.vacuum_where_due(shutdown).await;
                 }

@@ -18,6 +18,7 @@ mod halvings;
 mod joint;
 mod pace;
 mod parked;
+mod pass;
 mod plan;
 mod rate;
 mod record;

@@ -11,6 +11,7 @@ use tracing::{Instrument, info, info_span, warn};
 use super::apply::{Applier, Handlers, Step};
 use super::batch::BatchSize;
 use super::feeders::Feeders;
+use super::pass::Worth;
 use super::rate::Rate;
 use super::record::{Rebuild, Record, Wanted};
 use super::sessions::Sessions;
@@ -216,6 +217,7 @@ impl Projector {
             on_error: self.projection.on_error,
             batch: BatchSize::new(config.max_batch, config.batch_time),
             upkeep: Upkeep::default(),
+            worth_asking: Worth::default(),
             config,
             again: 0,
             measure: Arc::clone(&self.measure),

@@ -10,6 +10,7 @@ use sqlx::{PgPool, Postgres};
 use tokio::sync::Semaphore;
 
 use super::joint::Joint;
+use super::pass::Passing;
 use crate::postgres::answers;
 
 /// One that has rested longer is asked whether it is still there before it is used again.
@@ -27,6 +28,7 @@ pub struct Sessions {
     kept: Arc<Mutex<Vec<Kept>>>,
     upkeep: Arc<Semaphore>,
     joint: Joint,
+    passing: Passing,
 }
 
 /// A projection, and the number of its generation.
@@ -43,7 +45,13 @@ struct Kept {
 impl Sessions {
     /// Sessions of this pool, which lets others have some too.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, kept: Arc::default(), upkeep: Arc::new(Semaphore::new(1)), joint: Joint::default() }
+        Self {
+            pool,
+            kept: Arc::default(),
+            upkeep: Arc::new(Semaphore::new(1)),
+            joint: Joint::default(),
+            passing: Passing::default(),
+        }
     }
 
     /// Where they come from.
@@ -59,6 +67,11 @@ impl Sessions {
     /// Of all who catch up at once, what they find out together.
     pub(super) fn joint(&self) -> &Joint {
         &self.joint
+    }
+
+    /// Of all who have caught up, what brings them past events that they do not want.
+    pub(super) fn passing(&self) -> &Passing {
+        &self.passing
     }
 
     /// One that has worked on this generation, or one of the pool's, or anybody's.

@@ -30,6 +30,7 @@ mod notify;
 mod operations;
 mod outage;
 mod parking;
+mod passing;
 mod permits;
 mod projector;
 mod reading;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         model::trials,
         leases::trials,
         parking::trials,
+        passing::trials,
         operations::trials,
         roles::trials,
         tls::trials,
