@@ -79,12 +79,14 @@ impl BatchSize {
     pub(super) fn took(&mut self, events: u64, time: Duration) -> bool {
         let seconds = time.as_secs_f64();
         let (was_full, fitted) = (events == self.get(), self.events);
-        // A batch that was not full says nothing about how many would fit.
-        if events >= self.events || time >= self.target {
+        // Who comes when others have agreed on small ones has not found out yet how many would fit.
+        let grows = was_full && self.joint.is_some() && time < self.target;
+        // A batch that was not full says nothing about it.
+        if events >= self.events || grows || time >= self.target {
             let of_the_events = seconds - self.cost.add(events as f64, seconds);
-            let factor = self.target.as_secs_f64() / of_the_events.max(1e-6);
-            let fitting = events as f64 * factor.clamp(0.5, 2.0);
-            self.events = (fitting as u64).clamp(1, self.most);
+            let fitting = events as f64 * self.target.as_secs_f64() / of_the_events.max(1e-6);
+            let near = if grows { fitted } else { events } as f64;
+            self.events = (fitting.clamp(near / 2.0, near * 2.0) as u64).clamp(1, self.most);
         }
         if self.events.abs_diff(fitted) > fitted / 5 {
             // Its halves have little to do with those before.
@@ -138,6 +140,23 @@ mod tests {
             size.took(events, Duration::from_millis(events));
         }
         assert!((150..=350).contains(&size.events), "{size:?}");
+    }
+
+    #[test]
+    fn what_others_have_agreed_on_is_a_part_of_what_fits() {
+        for micros in [20, 200] {
+            let mut size = BatchSize::new(5_000, Duration::from_millis(250));
+            for _ in 0..20 {
+                size.halve_jointly(Some(3));
+                let events = size.get();
+                assert!(size.took(events, Duration::from_micros(300 + micros * events)));
+            }
+            let fits = 250_000 / micros.max(50);
+            assert!((fits * 9 / 10..=fits * 11 / 10).contains(&size.events), "{micros}: {size:?}");
+            assert_eq!(size.get(), size.events / 8);
+            size.halve_jointly(None);
+            assert_eq!(size.get(), size.events);
+        }
     }
 
     #[test]
