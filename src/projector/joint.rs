@@ -3,7 +3,7 @@
 //! smaller ones alone would gain nothing. So they try together, and what counts is the events of all.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::halvings::Halvings;
@@ -49,7 +49,7 @@ impl Joint {
         self.inner().full(of, events, Instant::now());
     }
 
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
