@@ -12,11 +12,16 @@ create function projectord.pass_over(
 #variable_conflict use_column
 declare
     head bigint;
+    -- The event types since, and where each came last.
     types text[];
+    lasts bigint[];
 begin
     select position into strict head from projectord.log_head;
-    select array_agg(distinct e.type) into types from projectord.events e
-     where e.position > greatest(head - p_most, (select min(it) from unnest(p_checkpoints) it)) and e.position <= head;
+    select array_agg(it.type), array_agg(it.last) into types, lasts
+      from (select e.type, max(e.position) as last from projectord.events e
+             where e.position > greatest(head - p_most, (select min(it) from unnest(p_checkpoints) it))
+               and e.position <= head
+             group by e.type) it;
     return query
       with known as (
           select g.*
@@ -28,7 +33,8 @@ begin
             from known join projectord.generations g using (projection, generation, checkpoint, owner, epoch)
             join projectord.sources o using (projection, generation)
            where g.checkpoint between head - p_most and head - 1
-             and not exists (select from unnest(types) it where it like any(o.handles))
+             and not exists (select from unnest(types, lasts) it (type, last)
+                              where it.last > g.checkpoint and it.type like any(o.handles))
            order by g.projection, g.generation
              for update of g skip locked
       ), moved as (

@@ -29,8 +29,8 @@ def killed(project: Project) -> None:
         result.expect(project.head() >= before, "the log's head went back")
 
 
-POINTS = ("migrate", "batch-before", "batch-after", "rebuild-drop", "rebuild-commit", "rebuild-committed",
-          "build-commit", "build-committed", "swap-before", "swap-after")  # fmt: skip
+POINTS = ("migrate", "batch-before", "batch-after", "pass-before", "pass-after", "rebuild-drop",
+          "rebuild-commit", "rebuild-committed", "build-commit", "build-committed", "swap-before", "swap-after")  # fmt: skip
 # In the place of the live rows, and beside them.
 ASKED = {"rebuild": ("rebuild", "chain", "--in-place", "--yes"), "build": ("rebuild", "chain"), "swap": ("rebuild", "chain")}
 # Only ingest passes these.

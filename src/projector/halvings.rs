@@ -12,7 +12,7 @@ const NEW: f64 = 0.4;
 /// A smaller size must take less than so much of the time: larger batches are less work for everybody else.
 const WORTH_IT: f64 = 0.95;
 
-/// The number of halvings, learnt from batches.
+/// The number of halvings, learnt from batches; or from the batches of several, taken as one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Halvings {
     /// Seconds that an event takes, by the number of halvings; none before it was tried.

@@ -11,9 +11,9 @@ use super::sessions::Generation;
 
 /// How long one number of halvings is tried at least,
 const WINDOW: Duration = Duration::from_millis(250);
-/// and for how many batches of each generation: the first were begun before.
+/// and for how many batches for each generation that there is, in all: the first were begun before.
 const BATCHES: usize = 4;
-/// After so long without a full batch nothing is known any more.
+/// After so long without a full batch, or with those of one generation only, nothing is known any more.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Shared by all projectors of a daemon.
@@ -27,6 +27,8 @@ struct Inner {
     window: Option<Window>,
     /// While there are several.
     halvings: Option<Halvings>,
+    /// When there last were.
+    several: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -65,14 +67,15 @@ impl Inner {
         window.generations.insert((projection.to_owned(), generation));
         window.batches += 1;
         window.events += events;
-        let (time, several) = (now - window.begun, window.generations.len());
-        if time < WINDOW || window.batches < BATCHES * several {
+        let (time, generations) = (now - window.begun, window.generations.len());
+        if time < WINDOW || window.batches < BATCHES * generations {
             return;
         }
-        if several > 1 {
-            let halvings = self.halvings.get_or_insert_default();
-            halvings.took(time.as_secs_f64() / window.events as f64);
-        } else {
+        if generations > 1 {
+            self.several = Some(now);
+            self.halvings.get_or_insert_default().took(time.as_secs_f64() / window.events as f64);
+        } else if self.several.is_none_or(|several| now - several > PAUSE) {
+            // One may have held back for a moment: a vacuum, a rest.
             self.halvings = None;
         }
         self.window = Some(Window::at(now));
@@ -115,6 +118,12 @@ mod tests {
         let whole =
             settles(&mut inner, &mut now, 10, |events| 6.0 + 300.0 / events as f64).expect("together");
         assert!(whole <= 1, "{whole}");
+        // One of them is held up for a moment.
+        for _ in 0..20 {
+            now += WINDOW / 5;
+            inner.full(("counter", 1), 5_000, now);
+        }
+        assert!(inner.halvings.is_some());
         assert_eq!(settles(&mut inner, &mut now, 1, old_versions), None, "alone again");
     }
 

@@ -4,17 +4,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::apply::{Applier, Handlers};
 use super::sessions::{Generation, Sessions};
 use crate::event::Position;
+use crate::fault;
 use crate::lease::Lease;
-use crate::postgres::bounded;
+use crate::postgres::{Class, bounded, classify, describe};
 
 /// Whoever is further behind than so many events applies a batch.
 const MOST: i64 = 1000;
-/// Whom sessions are kept for that do this.
+/// In the place of a generation, where the session that does this is kept.
 const ALL: Generation<'_> = ("", 0);
 /// After it was of no use, it is left out once; then twice, four times, so many times at the most.
 const LONGEST_REST: u32 = 64;
@@ -39,9 +40,11 @@ struct Place {
 #[derive(Debug)]
 struct Waiting {
     place: Place,
-    /// Told where it is now, or none where there is something to apply.
-    told: oneshot::Sender<Option<Position>>,
+    told: oneshot::Sender<Answer>,
 }
+
+/// Where it is now; none where there is something to apply. Or why that is not known.
+type Answer = Result<Option<Position>, String>;
 
 /// Whether it is worth while to ask.
 #[derive(Debug, Clone, Default)]
@@ -78,9 +81,12 @@ impl Applier {
         }
         let (projection, generation, lease) = (self.projection.clone(), self.generation, self.lease);
         let place = Place { projection, generation, checkpoint, lease };
-        let passed = self.sessions.passing().pass(&self.sessions, place).await?;
-        self.worth_asking.was(passed.is_some());
-        Ok(passed)
+        let passed = self.sessions.passing().pass(&self.sessions, place).await;
+        match &passed {
+            Ok(passed) => self.worth_asking.was(passed.is_some()),
+            Err(_) => self.measure.errors.away.one(),
+        }
+        passed
     }
 }
 
@@ -89,25 +95,35 @@ impl Passing {
         let (told, mut answer) = oneshot::channel();
         self.change(|waiting| waiting.push(Waiting { place, told }));
         let _turn = self.turn.lock().await;
-        if let Ok(answer) = answer.try_recv() {
-            return Ok(answer);
+        match answer.try_recv() {
+            Err(TryRecvError::Empty) => {}
+            answered => return known(answered),
         }
         let mut all = self.change(std::mem::take);
         all.retain(|it| !it.told.is_closed());
-        if !all.is_empty() {
-            let moved = bounded(pass_over(sessions, &all)).await?;
-            for Waiting { place, told } in all {
-                let own = moved.iter().find(|(projection, generation, _)| {
-                    *projection == place.projection && *generation == place.generation
-                });
-                // Who does not wait any more reads its checkpoint again.
-                let _ = told.send(own.map(|(_, _, checkpoint)| Position::from_sql(*checkpoint)));
+        fault::point("pass-before");
+        let moved = bounded(pass_over(sessions, &all)).await;
+        fault::point("pass-after");
+        match moved {
+            Ok(moved) => {
+                for Waiting { place, told } in all {
+                    let own = moved.iter().find(|(projection, generation, _)| {
+                        *projection == place.projection && *generation == place.generation
+                    });
+                    let _ = told.send(Ok(own.map(|(_, _, checkpoint)| Position::from_sql(*checkpoint))));
+                }
             }
+            // Nobody knows whether they were moved.
+            Err(error) if classify(&error) == Class::Away => {
+                for Waiting { told, .. } in all {
+                    let _ = told.send(Err(describe(&error)));
+                }
+                return Err(error);
+            }
+            // They were not: each one's batch will say what is wrong.
+            Err(_) => all.into_iter().for_each(|it| drop(it.told.send(Ok(None)))),
         }
-        // Whoever had it in hand was stopped, or had no answer.
-        answer.try_recv().map_err(|_| {
-            sqlx::Error::Protocol("no answer from PostgreSQL as to where the checkpoint is".into())
-        })
+        known(answer.try_recv())
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Vec<Waiting>) -> T) -> T {
@@ -115,7 +131,13 @@ impl Passing {
     }
 }
 
-/// Of those that are at the log's head now, or were: projection, generation and checkpoint.
+/// An answer, unless whoever asked for all was stopped.
+fn known(answer: Result<Answer, TryRecvError>) -> Result<Option<Position>, sqlx::Error> {
+    let stopped = |_| Err("whoever asked for all was stopped".into());
+    answer.unwrap_or_else(stopped).map_err(sqlx::Error::Protocol)
+}
+
+/// Those that were moved to the log's head, or were there already: projection, generation and checkpoint.
 async fn pass_over(sessions: &Sessions, all: &[Waiting]) -> Result<Vec<(String, i64, i64)>, sqlx::Error> {
     let mut session = sessions.take(ALL).await?;
     let places = || all.iter().map(|it| &it.place);
