@@ -69,7 +69,7 @@ impl BatchSize {
         self.joint = joint;
     }
 
-    /// A batch of `events` took `time`. Whether it was as large as it may be.
+    /// A batch of `events` took `time`. Whether it was as large as it may be, and goes on so.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -88,13 +88,14 @@ impl BatchSize {
             let near = if grows { fitted } else { events } as f64;
             self.events = (fitting.clamp(near / 2.0, near * 2.0) as u64).clamp(1, self.most);
         }
-        if self.events.abs_diff(fitted) > fitted / 5 {
+        let resized = self.events.abs_diff(fitted) > fitted / 5;
+        if resized {
             // Its halves have little to do with those before.
             self.halvings = Halvings::default();
         } else if was_full && self.joint.is_none() {
             self.halvings.took(seconds / events as f64);
         }
-        was_full
+        was_full && !resized
     }
 
     /// A batch of `events` failed in a handler. Whether that was one event, and so the one that fails.
@@ -149,11 +150,13 @@ mod tests {
             for _ in 0..20 {
                 size.halve_jointly(Some(3));
                 let events = size.get();
-                assert!(size.took(events, Duration::from_micros(300 + micros * events)));
+                size.took(events, Duration::from_micros(300 + micros * events));
             }
             let fits = 250_000 / micros.max(50);
             assert!((fits * 9 / 10..=fits * 11 / 10).contains(&size.events), "{micros}: {size:?}");
             assert_eq!(size.get(), size.events / 8);
+            assert!(size.took(size.get(), Duration::from_micros(300 + micros * size.get())), "settled");
+            assert!(!size.took(1, Duration::from_micros(300)), "not full");
             size.halve_jointly(None);
             assert_eq!(size.get(), size.events);
         }

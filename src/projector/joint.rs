@@ -46,7 +46,8 @@ impl Joint {
         self.inner().halvings.as_ref().map(Halvings::get)
     }
 
-    /// A batch of this generation is committed, and was as large as it may be.
+    /// A batch of this generation is committed, and was as large as it may be; one whose size is still growing does not
+    /// count, or the first number of halvings would seem slow.
     pub(super) fn full(&self, of: Generation<'_>, events: u64) {
         self.inner().full(of, events, Instant::now());
     }
